@@ -1,0 +1,287 @@
+"""Claims: what was reported, what was measured, and the verdict that code draws from the two.
+
+A verdict is never typed in. It follows from the reported value, the measured value, the pass
+mark and the relation between them, so that a reader of the JSON can draw it again (`judge`).
+"""
+
+import html
+import math
+from dataclasses import asdict, dataclass
+
+MIME = "application/vnd.hw4.claims+json"
+SCHEMA_VERSION = 1
+VERDICTS = ("confirmed", "exceeded", "corrected", "not run", "failed")
+RELATIONS = {"equal": "=", "at_least": "≥", "at_most": "≤"}
+REQUIRED = {
+    "q1": ("1.1-a", "1.1-b", "1.2-a", "1.2-b", "1.3-a", "1.3-b", "1.3-c", "1.3-d"),
+    "q2": ("2-a", "2-b", "2-c", "2-d"),
+    "q3": ("3-a", "3-b", "3-c", "3-d"),
+    "q4": ("4.1-a", "4.1-b", "4.2-a", "4.2-b"),
+    "q5": ("5.1-a", "5.1-b", "5.1-c", "5.1-d", "5.1-e", "5.2-a"),
+    "q6": ("6.1-i", "6.1-ii", "6.1-iii", "6.2-a", "6.3-a", "6.4-a", "6.5-a"),
+    "q7": ("7-a", "7-b", "7-c", "7-d", "7-e", "7-f"),
+}
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One decided statement; `expected` is the pass mark that `measured` is held against."""
+
+    id: str
+    statement: str
+    reported: object
+    expected: object
+    measured: object
+    relation: str
+    tolerance: float
+    refutes: bool
+    verdict: str
+    unit: str
+    note: str
+
+
+def varying(value: float, spec: str = ".4f", unit: str = "") -> str:
+    """Format a measured number that may differ between machines, inside the marks ⟨ and ⟩.
+
+    Notebook checks mask whatever stands between these marks, and nothing else.
+
+    >>> varying(0.99531)
+    '⟨0.9953⟩'
+    """
+    return f"⟨{value:{spec}}{unit}⟩"
+
+
+def judge(reported, expected, measured, relation: str, tolerance: float, refutes: bool) -> str:
+    """Draw the verdict: `confirmed`, `exceeded`, `corrected` or `failed`.
+
+    The measurement must hold its relation to `expected`; otherwise the claim failed. If it
+    does, a claim that `refutes` the report is `corrected` (provided that the reported value does
+    not hold it too), and one that beats a reported number in the direction of its relation is
+    `exceeded`. NaN always fails.
+
+    >>> judge(0.9921, 0.9935, 0.9950, "at_least", 0, refutes=False)
+    'exceeded'
+    >>> judge(24, 23, 23, "equal", 0, refutes=True)
+    'corrected'
+    """
+    if not _holds(measured, expected, relation, tolerance):
+        return "failed"
+    if refutes:
+        return "failed" if _holds(reported, expected, relation, tolerance) else "corrected"
+    if relation != "equal" and _is_number(reported) and not _close(reported, measured, tolerance):
+        beats = measured > reported if relation == "at_least" else measured < reported
+        return "exceeded" if beats else "confirmed"
+    return "confirmed"
+
+
+class Claims:
+    """The claims of one notebook, decided one by one and shown as one table.
+
+    Args:
+        question: `q1` to `q7`.
+        environment: what `runtime.environment` returns; kept once per notebook in the JSON.
+
+    Raises:
+        ValueError: unknown question.
+
+    >>> claims = Claims("q5")
+    >>> claims.corrected("5.1-b", "height after layer 5", reported=24, measured=23, expected=23)
+    'corrected'
+    """
+
+    def __init__(self, question: str, environment: dict | None = None):
+        if question not in REQUIRED:
+            raise ValueError(
+                f"question must be one of {', '.join(REQUIRED)}; got {question!r}. Name one."
+            )
+        self.question = question
+        self.environment = dict(environment or {})
+        self._claims: dict[str, Claim] = {}
+
+    def equal(self, id, statement, *, reported, measured, tolerance=0, unit="", note="") -> str:
+        """Confirm that `measured` equals `reported`, numbers to within `tolerance`."""
+        return self._decide(
+            id, statement, reported, reported, measured, "equal", tolerance, False, unit, note
+        )
+
+    def at_least(self, id, statement, *, reported, measured, mark=None, unit="", note="") -> str:
+        """Hold `measured` >= `mark`; the mark is the reported number unless another is given."""
+        mark = reported if mark is None else mark
+        return self._decide(
+            id, statement, reported, mark, measured, "at_least", 0, False, unit, note
+        )
+
+    def at_most(self, id, statement, *, reported, measured, mark=None, unit="", note="") -> str:
+        """Hold `measured` <= `mark`; the mark is the reported number unless another is given."""
+        mark = reported if mark is None else mark
+        return self._decide(
+            id, statement, reported, mark, measured, "at_most", 0, False, unit, note
+        )
+
+    def corrected(
+        self,
+        id,
+        statement,
+        *,
+        reported,
+        measured,
+        expected,
+        relation="equal",
+        tolerance=0,
+        unit="",
+        note="",
+    ) -> str:
+        """Refute `reported`: `measured` holds `relation` to `expected`, `reported` does not."""
+        return self._decide(
+            id, statement, reported, expected, measured, relation, tolerance, True, unit, note
+        )
+
+    def not_run(self, id, statement, *, reported, reason: str) -> str:
+        """Record that a claim could not be decided here, and why."""
+        if not reason.strip():
+            raise ValueError(f"reason must say why {id} did not run; got {reason!r}. Name it.")
+        claim = Claim(id, statement, reported, None, None, "equal", 0, False, "not run", "", reason)
+        return self._add(claim)
+
+    def show(self) -> None:
+        """Display the table: HTML to read, text to compare, JSON for `hw4 report`."""
+        from IPython.display import display
+
+        display(self._repr_mimebundle_(), raw=True)
+
+    def document(self) -> dict:
+        """Return the claims as plain data, the content of the JSON representation."""
+        claims = [
+            {key: _finite(value) for key, value in asdict(claim).items()}
+            for claim in self._claims.values()
+        ]
+        environment = {"schema_version": SCHEMA_VERSION, "question": self.question}
+        return environment | self.environment | {"claims": claims}
+
+    def _decide(
+        self, id, statement, reported, expected, measured, relation, tolerance, refutes, unit, note
+    ) -> str:
+        if relation not in RELATIONS:
+            raise ValueError(
+                f"relation must be one of {', '.join(RELATIONS)}; got {relation!r}. "
+                "Choose one of these."
+            )
+        values = [_plain(value) for value in (reported, expected, measured)]
+        if relation != "equal" and not all(map(_is_number, values[1:])):
+            raise TypeError(
+                f"measured and its mark must be numbers for {relation} in {id}; got {measured!r} "
+                f"and {expected!r}. Give `mark` when the reported answer is a sentence."
+            )
+        verdict = judge(*values, relation, tolerance, refutes)
+        return self._add(
+            Claim(id, statement, *values, relation, tolerance, refutes, verdict, unit, note)
+        )
+
+    def _add(self, claim: Claim) -> str:
+        # A cell that is run twice replaces its claim instead of adding a second one.
+        self._claims[claim.id] = claim
+        return claim.verdict
+
+    def _repr_mimebundle_(self, include=None, exclude=None) -> dict:
+        claims = list(self._claims.values())
+        return {
+            MIME: self.document(),
+            "text/html": _as_html(claims),
+            "text/plain": "\n".join(map(_as_text, claims)),
+        }
+
+
+def measured_text(claim: dict) -> str:
+    """Format measured value, pass mark and margin of one claim (as a mapping) for a table."""
+    if claim["verdict"] == "not run":
+        return f"not run: {claim['note']}"
+    relation, expected = claim["relation"], claim["expected"]
+    unit = f" {claim['unit']}" if claim["unit"] else ""
+    if relation == "equal" and not claim["tolerance"]:
+        return f"{number_text(claim['measured'])}{unit}"
+    shown = f"⟨{number_text(claim['measured'])}⟩{unit}"
+    shown += f", must be {RELATIONS[relation]} {number_text(expected)}"
+    if relation == "equal":
+        return f"{shown} ± {number_text(claim['tolerance'])}"
+    sign = 1 if relation == "at_least" else -1
+    return f"{shown}, margin ⟨{sign * (claim['measured'] - expected):+.4g}⟩"
+
+
+def _as_text(claim: Claim) -> str:
+    note = f" [{claim.note}]" if claim.note and claim.verdict != "not run" else ""
+    return (
+        f"{claim.id} {claim.verdict.upper()}: {claim.statement}. Reported: "
+        f"{number_text(claim.reported)}. Measured: {measured_text(asdict(claim))}.{note}"
+    )
+
+
+_COLOURS = {
+    "confirmed": "#1b7f3b",
+    "exceeded": "#0b62a8",
+    "corrected": "#a85a00",
+    "not run": "#666666",
+    "failed": "#c00000",
+}
+
+
+def _as_html(claims: list[Claim]) -> str:
+    rows = []
+    for claim in claims:
+        badge = f'<b style="color:{_COLOURS[claim.verdict]};white-space:nowrap">{claim.verdict}</b>'
+        texts = (
+            claim.statement,
+            number_text(claim.reported),
+            measured_text(asdict(claim)),
+            claim.note,
+        )
+        cells = [f"<b>{html.escape(claim.id)}</b>", *map(html.escape, texts)]
+        cells.insert(4, badge)
+        rows.append("".join(f'<td style="text-align:left">{cell}</td>' for cell in cells))
+    titles = ("claim", "statement", "reported", "measured", "verdict", "note")
+    head = "".join(f'<th style="text-align:left">{title}</th>' for title in titles)
+    body = "".join(f"<tr>{row}</tr>" for row in rows)
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _holds(measured, expected, relation: str, tolerance: float) -> bool:
+    if relation == "equal":
+        return _close(measured, expected, tolerance)
+    if not (_is_number(measured) and _is_number(expected)):
+        return False
+    return measured >= expected if relation == "at_least" else measured <= expected
+
+
+def _close(a, b, tolerance: float) -> bool:
+    if _is_number(a) and _is_number(b):
+        return a == b or abs(a - b) <= tolerance
+    if isinstance(a, list) and isinstance(b, list):
+        return len(a) == len(b) and all(_close(x, y, tolerance) for x, y in zip(a, b, strict=True))
+    return type(a) is type(b) and a == b
+
+
+def _is_number(value) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _plain(value):
+    """Turn NumPy scalars, arrays and tuples into the plain values that JSON knows."""
+    value = value.tolist() if hasattr(value, "tolist") else value
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _finite(value):
+    """Write NaN and infinities as text, since JSON has no numbers for them."""
+    if isinstance(value, list):
+        return [_finite(item) for item in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def number_text(value) -> str:
+    """Format a plain value of a claim for people: 1,792; 0.9953; (60,000, 28, 28, 1)."""
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    if isinstance(value, list):
+        return "(" + ", ".join(map(number_text, value)) + ")"
+    return str(value)

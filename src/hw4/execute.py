@@ -1,0 +1,136 @@
+"""Execute notebooks on fresh kernels, in order, and say which cell is running and for how long."""
+
+import os
+import time
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from hw4.runtime import NOTEBOOKS
+
+# Quickest first, so that a first verdict comes soon.
+ORDER = (
+    "q5_conv_shapes",
+    "q6_batch_norm",
+    "q4_rnn_vs_cnn",
+    "q3_lstm_forecast",
+    "q7_grad_cam",
+    "q2_transfer_learning",
+    "q1_keras_tuner",
+)
+CELL_TIMEOUT = 1800
+METADATA = {
+    "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+    "language_info": {"name": "python"},
+}
+
+
+def find(names: list[str] | None = None) -> list[Path]:
+    """Return the notebooks that exist, quickest first, or those that `names` picks.
+
+    Args:
+        names: paths, file names, or beginnings of file names such as `q7`.
+
+    Raises:
+        ValueError: a name that picks no notebook.
+    """
+    present = [path for stem in ORDER if (path := NOTEBOOKS / f"{stem}.ipynb").is_file()]
+    if not names:
+        return present
+    picked = []
+    for name in names:
+        found = [path for path in present if path.stem.startswith(Path(name).stem)]
+        if not found:
+            known = ", ".join(path.stem for path in present)
+            raise ValueError(f"notebook must be one of {known}; got {name!r}. Name one of these.")
+        picked += [path for path in found if path not in picked]
+    return picked
+
+
+def run_all(sources: list[Path], target: Path, console: Console) -> list[Path]:
+    """Execute every notebook of `sources` into the folder `target`, going on after failures.
+
+    Each result is written in one step when its notebook ends. A notebook that fails is written
+    with its error unless it would replace its own source.
+
+    Args:
+        sources: notebooks to execute, each in the folder it lies in.
+        target: where the executed notebooks go; may be the folder of the sources.
+        console: where progress is shown.
+
+    Returns:
+        The sources that failed.
+    """
+    target.mkdir(parents=True, exist_ok=True)
+    failed = []
+    for number, source in enumerate(sources, 1):
+        start = time.perf_counter()
+        notebook, problem = _run(source, f"[{number}/{len(sources)}] {source.stem}", console)
+        seconds = f"{time.perf_counter() - start:.0f} s"
+        if problem:
+            failed.append(source)
+            console.print(f"{source.stem}: FAILED after {seconds}: {problem}", markup=False)
+        else:
+            console.print(f"{source.stem}: executed in {seconds}", markup=False, highlight=False)
+        if not problem or (target / source.name).resolve() != source.resolve():
+            # the kernel has added its own exact version of Python
+            notebook.metadata = nbformat.from_dict(METADATA)
+            write(notebook, target / source.name)
+    return failed
+
+
+def write(notebook, path: Path) -> None:
+    """Write a notebook so that an interruption leaves the old file or the new one, whole."""
+    partial = path.with_suffix(".partial")
+    try:
+        nbformat.write(notebook, partial)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _run(source: Path, label: str, console: Console):
+    """Execute one notebook; return it with an account of what went wrong, None if nothing did."""
+    notebook = nbformat.read(source, as_version=4)
+    code = [i for i, cell in enumerate(notebook.cells) if cell.cell_type == "code"]
+    columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task(label)
+
+        def on_start(cell, cell_index):
+            position = code.index(cell_index) + 1
+            text = f"{label}, cell {position}/{len(code)}"
+            progress.update(task, description=text)
+            if not console.is_terminal:
+                _print_now_and_then(console, text, position, len(code))
+
+        client = NotebookClient(
+            notebook,
+            timeout=CELL_TIMEOUT,
+            kernel_name="python3",
+            record_timing=False,
+            resources={"metadata": {"path": str(source.parent)}},
+            on_cell_start=on_start,
+        )
+        try:
+            client.execute(env=_kernel_environment())
+        except CellExecutionError as error:
+            return notebook, f"{error.ename}: {error.evalue}"
+        except (CellTimeoutError, DeadKernelError) as error:
+            return notebook, f"{type(error).__name__}: {error}"
+    return notebook, None
+
+
+def _print_now_and_then(console: Console, text: str, position: int, total: int) -> None:
+    """In a log, where no line can be rewritten, show the first cell and every tenth."""
+    if position == 1 or position % 10 == 0:
+        console.print(text, markup=False, highlight=False)
+
+
+def _kernel_environment() -> dict[str, str]:
+    """Return this process's environment, less the mark of a live notebook (runtime.watched)."""
+    return {name: value for name, value in os.environ.items() if name != "JPY_SESSION_NAME"}

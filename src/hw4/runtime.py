@@ -1,0 +1,198 @@
+"""Start-up, seeds, device report and every environment variable, in one place.
+
+Environment variables read by hw4, all optional:
+
+=================== ============================================================
+HW4_PROFILE         `standard` (default) or `full`, the literal scale of the report
+HW4_SEED            overrides the seed written in a notebook
+HW4_THREADS         number of CPU threads of the backend and of OpenCV
+HW4_WEIGHTS_DIR     folder with pretrained weight files (question 2)
+HW4_GRAZPEDWRI      folder with the wrist radiographs (question 2)
+HW4_GAS             file with the gas consumption table (question 3)
+KERAS_BACKEND       `tensorflow` (default), `jax` or `torch`; read by Keras itself
+=================== ============================================================
+"""
+
+import contextlib
+import os
+import platform
+import sys
+import tempfile
+from importlib import metadata
+from pathlib import Path
+
+PROFILES = ("standard", "full")
+ROOT = Path(__file__).resolve().parents[2]
+DATA, BUILD, NOTEBOOKS = ROOT / "data", ROOT / "build", ROOT / "notebooks"
+BACKEND_PACKAGES = {"tensorflow": "tensorflow", "jax": "jax", "torch": "torch"}
+
+
+def profile() -> str:
+    """Return the profile named by `HW4_PROFILE`, `standard` when it is unset.
+
+    Raises:
+        ValueError: the variable holds something else.
+    """
+    name = os.environ.get("HW4_PROFILE") or "standard"
+    if name not in PROFILES:
+        raise ValueError(
+            f"HW4_PROFILE must be one of {', '.join(PROFILES)}; got {name!r}. "
+            "Unset it or choose one of these."
+        )
+    return name
+
+
+def path_setting(variable: str) -> Path | None:
+    """Return the existing path that `variable` names, or None when it is unset.
+
+    Raises:
+        ValueError: the path does not exist.
+    """
+    value = os.environ.get(variable)
+    if not value:
+        return None
+    path = Path(value).expanduser()
+    if not path.exists():
+        raise ValueError(
+            f"{variable} must be an existing path; got {value!r}. Correct it, or unset it to go on "
+            "without."
+        )
+    return path
+
+
+def integer_setting(variable: str, minimum: int) -> int | None:
+    """Return the integer that `variable` holds, or None when it is unset.
+
+    Raises:
+        ValueError: it is not an integer, or below `minimum`.
+    """
+    value = os.environ.get(variable)
+    if not value:
+        return None
+    if not value.strip().lstrip("-").isdigit() or int(value) < minimum:
+        raise ValueError(
+            f"{variable} must be an integer of at least {minimum}; got {value!r}. Correct or "
+            "unset it."
+        )
+    return int(value)
+
+
+def start(seed: int) -> int:
+    """Load the Keras backend silently, pin what makes runs repeatable, and seed everything.
+
+    Python, NumPy and the backend are seeded; TensorFlow also gets deterministic kernels and
+    GPU memory growth. Calling it again only seeds again.
+
+    Args:
+        seed: any integer from 0; `HW4_SEED` overrides it.
+
+    Returns:
+        The seed in force, for the generators that a notebook makes itself.
+
+    Raises:
+        ValueError: a negative seed, or an environment variable with a senseless value.
+    """
+    override = integer_setting("HW4_SEED", minimum=0)
+    seed = seed if override is None else override
+    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        raise ValueError(f"seed must be an integer from 0; got {seed!r}. Choose for instance 7.")
+    threads = integer_setting("HW4_THREADS", minimum=1)
+    fresh = "keras" not in sys.modules
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with _quiet_stderr():
+        import keras
+
+        if fresh:
+            _configure(keras.backend.backend(), threads)
+    keras.utils.set_random_seed(seed)
+    return seed
+
+
+def watched() -> bool:
+    """Say whether a person watches: a terminal, or a live notebook in Jupyter or Colab.
+
+    Jupyter's server sets `JPY_SESSION_NAME` for the kernels of people; batch runs do not.
+    """
+    live = "JPY_SESSION_NAME" in os.environ or "google.colab" in sys.modules
+    return live or sys.stderr.isatty()
+
+
+def environment(seed: int, data: str) -> dict:
+    """Describe this run for the claims: backend, device, seed, profile, versions, data source."""
+    import keras
+
+    backend = keras.backend.backend()
+    packages = ["keras", BACKEND_PACKAGES[backend], "numpy"]
+    return {
+        "backend": backend,
+        "device": device(),
+        "seed": seed,
+        "profile": profile(),
+        "versions": {"python": platform.python_version()}
+        | {name: metadata.version(name) for name in packages},
+        "data": data,
+    }
+
+
+def device() -> str:
+    """Name the device that Keras computes on, for instance `CPU (2 cores)` or `GPU: H100`."""
+    import keras
+
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        gpus = tf.config.list_physical_devices("GPU")
+        names = [tf.config.experimental.get_device_details(g).get("device_name") for g in gpus]
+    elif backend == "torch":
+        import torch
+
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        names = [torch.cuda.get_device_name(i) for i in range(count)]
+    else:
+        import jax
+
+        names = [d.device_kind for d in jax.devices() if d.platform == "gpu"]
+    if names:
+        return "GPU: " + ", ".join(str(name) for name in names)
+    return f"CPU ({os.cpu_count()} cores)"
+
+
+def _configure(backend: str, threads: int | None) -> None:
+    import cv2
+
+    if threads:
+        cv2.setNumThreads(threads)
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.experimental.enable_op_determinism()
+        for gpu in tf.config.list_physical_devices("GPU"):
+            tf.config.experimental.set_memory_growth(gpu, True)
+        if threads:
+            tf.config.threading.set_intra_op_parallelism_threads(threads)
+            tf.config.threading.set_inter_op_parallelism_threads(threads)
+    elif backend == "torch" and threads:
+        import torch
+
+        torch.set_num_threads(threads)
+
+
+@contextlib.contextmanager
+def _quiet_stderr():
+    """Hold back what native code writes to file descriptor 2, and show it only after an error.
+
+    TensorFlow 2.21 prints its banners there before any logging level is in force.
+    """
+    saved = os.dup(2)
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            held.seek(0)
+            os.write(saved, held.read())
+            raise
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)

@@ -1,0 +1,164 @@
+"""The learning-rate schedule, data augmentation and fit that questions 1, 2 and 7 share."""
+
+import time
+
+import cv2
+import keras
+import numpy as np
+from tqdm.auto import tqdm
+
+from hw4.runtime import watched
+
+
+def one_cycle(peak: float, steps: int, warm_up: float = 0.25):
+    """Return the one-cycle schedule: a linear rise from peak/25 to `peak`, then a cosine to zero.
+
+    Smith and Topin, "Super-Convergence" (2018), with the cosine descent of Loshchilov and
+    Hutter (2017).
+
+    Args:
+        peak: highest learning rate, above 0.
+        steps: optimizer steps in the whole run, at least 2.
+        warm_up: share of the steps spent rising, between 0 and 1, both excluded.
+
+    Raises:
+        ValueError: an argument outside its range.
+
+    >>> schedule = one_cycle(0.003, steps=100)
+    >>> [round(float(schedule(step)), 5) for step in (0, 25, 100)]
+    [0.00012, 0.003, 0.0]
+    """
+    if not peak > 0:
+        raise ValueError(f"peak must be above 0; got {peak}. Try 0.003 for Adam.")
+    if steps < 2:
+        raise ValueError(f"steps must be at least 2; got {steps}. Count epochs x batches.")
+    if not 0 < warm_up < 1:
+        raise ValueError(f"warm_up must be between 0 and 1; got {warm_up}. Try 0.25.")
+    rising = min(max(1, round(warm_up * steps)), steps - 1)
+    return keras.optimizers.schedules.CosineDecay(
+        initial_learning_rate=peak / 25,
+        warmup_target=peak,
+        warmup_steps=rising,
+        decay_steps=steps - rising,
+    )
+
+
+def augment(
+    images: np.ndarray,
+    rng: np.random.Generator,
+    *,
+    shift: float = 2.0,
+    rotation: float = 10.0,
+    scale: float = 0.1,
+    shear: float = 0.1,
+) -> np.ndarray:
+    """Move every image by its own small random affine map, uniform in each parameter.
+
+    Args:
+        images: (n, h, w, 1) float32.
+        rng: source of all randomness: equal generators give equal images.
+        shift: largest displacement, pixels, in each direction.
+        rotation: largest angle, degrees, to each side.
+        scale: largest relative change of size.
+        shear: largest horizontal shear, pixels a pixel.
+
+    Returns:
+        New images, (n, h, w, 1) float32; what enters from outside is 0.
+
+    Raises:
+        ValueError: images of another shape.
+
+    >>> image = np.zeros((1, 5, 5, 1), np.float32); image[0, 2, 2] = 1
+    >>> still = dict(shift=0, rotation=0, scale=0, shear=0)
+    >>> bool((augment(image, np.random.default_rng(0), **still) == image).all())
+    True
+    """
+    if images.ndim != 4 or images.shape[-1] != 1:
+        raise ValueError(
+            f"images must have shape (n, h, w, 1); got {images.shape}. Add the missing axis."
+        )
+    n, height, width, _ = images.shape
+    maps = _random_affine(n, (height, width), rng, shift, rotation, scale, shear)
+    out = np.empty_like(images)
+    for image, matrix, target in zip(images, maps, out, strict=True):
+        target[..., 0] = cv2.warpAffine(image[..., 0], matrix, (width, height))
+    return out
+
+
+def fit(
+    model,
+    images: np.ndarray,
+    targets: np.ndarray,
+    *,
+    epochs: int,
+    batch_size: int,
+    seed: int,
+    augmented: bool = False,
+    validation: tuple | None = None,
+    label: str = "training",
+) -> dict[str, list[float]]:
+    """Train a compiled model, with a progress bar for a person who watches, and no other output.
+
+    Order and augmentation come from `seed` alone, so that they are the same on every backend.
+
+    Args:
+        model: compiled Keras model.
+        images: (n, h, w, 1) float32.
+        targets: (n, ...) as the model's loss takes them.
+        epochs: passes over the data.
+        batch_size: images a step.
+        seed: of the order and of the augmentation.
+        augmented: whether every epoch sees freshly augmented images.
+        validation: images and targets to evaluate after each epoch.
+        label: text of the progress bar.
+
+    Returns:
+        One list an epoch for each metric, plus `seconds`.
+    """
+    rng = np.random.default_rng(seed)
+    history: dict[str, list[float]] = {}
+    with tqdm(total=epochs, desc=label, unit="epoch", leave=False, disable=not watched()) as bar:
+        for epoch in range(epochs):
+            start = time.perf_counter()
+            order = rng.permutation(len(images))
+            batch = augment(images[order], rng) if augmented else images[order]
+            logs = model.fit(
+                batch,
+                targets[order],
+                batch_size=batch_size,
+                initial_epoch=epoch,
+                epochs=epoch + 1,
+                shuffle=False,
+                validation_data=validation,
+                verbose=0,
+            ).history
+            logs["seconds"] = [time.perf_counter() - start]
+            for name, values in logs.items():
+                history.setdefault(name, []).extend(values)
+            bar.update()
+    return history
+
+
+def steps(samples: int, batch_size: int, epochs: int) -> int:
+    """Count the optimizer steps of a run whose last batch of an epoch may be smaller.
+
+    >>> steps(samples=55_000, batch_size=128, epochs=2)
+    860
+    """
+    return -(-samples // batch_size) * epochs
+
+
+def _random_affine(n, size, rng, shift, rotation, scale, shear) -> np.ndarray:
+    """Draw (n, 2, 3) float32 maps that turn, scale and shear about the image centre, then shift."""
+    low, high = -1.0, 1.0
+    angle = np.deg2rad(rotation) * rng.uniform(low, high, n)
+    factor = 1 + scale * rng.uniform(low, high, n)
+    slant = shear * rng.uniform(low, high, n)
+    move = shift * rng.uniform(low, high, (n, 2))
+    cos, sin = factor * np.cos(angle), factor * np.sin(angle)
+    linear = np.stack(
+        [np.stack([cos, cos * slant - sin], -1), np.stack([sin, sin * slant + cos], -1)], 1
+    )
+    centre = np.array([(size[1] - 1) / 2, (size[0] - 1) / 2])
+    offset = centre - linear @ centre + move
+    return np.concatenate([linear, offset[..., None]], axis=2).astype(np.float32)

@@ -1,0 +1,95 @@
+"""Who may import what: the layout of the package, held as a test."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hw4.runtime import ROOT
+
+SOURCES = sorted((ROOT / "src/hw4").rglob("*.py"))
+STANDARD = sys.stdlib_module_names
+LEAVES = {
+    "claims": {"IPython"},
+    "batch_norm": {"numpy"},
+    "conv_shapes": set(),
+    "grad_cam": {"keras", "numpy", "cv2", "tensorflow", "torch", "jax"},
+}
+BACKEND_SWITCHES = {"runtime", "score_graph"}
+
+
+def imported(path: Path) -> set[str]:
+    """Names that a module imports, ours as hw4.<module>, others by their top package."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module == "hw4":
+            names |= {f"hw4.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names.add(node.module)
+    ours = {".".join(name.split(".")[:2]) for name in names if name.startswith("hw4.")}
+    return ours | {name.split(".")[0] for name in names if not name.startswith("hw4")}
+
+
+def closure(module: str) -> set[str]:
+    """All that a module of ours imports, through our own modules."""
+    seen, queue, outside = set(), [module], set()
+    while queue:
+        name = queue.pop()
+        path = ROOT / "src/hw4" / f"{name}.py"
+        for found in imported(path) if path.is_file() else set():
+            if not found.startswith("hw4."):
+                outside.add(found)
+            elif found not in seen:
+                seen.add(found)
+                queue.append(found.removeprefix("hw4."))
+    return outside - STANDARD
+
+
+@pytest.mark.parametrize(("leaf", "allowed"), LEAVES.items())
+def test_leaves_need_no_more_than_this(leaf, allowed):
+    assert closure(leaf) <= allowed
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.stem)
+def test_matplotlib_only_in_plotting_and_backends_only_behind_a_switch(path):
+    found = imported(path)
+    if path.parent.name != "plotting":
+        assert "matplotlib" not in found
+    if path.stem not in BACKEND_SWITCHES:
+        assert found.isdisjoint({"tensorflow", "torch", "jax"})
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.stem)
+def test_environment_is_read_in_runtime_alone(path):
+    if path.stem not in ("runtime", "execute"):
+        assert "os.environ" not in path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.stem)
+def test_one_module_one_idea(path):
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 300
+
+
+def test_imports_make_no_circle():
+    graph = {
+        path.stem: {n.removeprefix("hw4.") for n in imported(path) if n[:4] == "hw4."}
+        for path in SOURCES
+    }
+    done: set[str] = set()
+    while ready := {name for name, needs in graph.items() if needs <= done} - done:
+        done |= ready
+    assert set(graph) == done
+
+
+@pytest.mark.parametrize("module", ["hw4", "hw4.conv_shapes", "hw4.batch_norm", "hw4.claims"])
+def test_light_modules_load_nothing_heavy(module):
+    heavy = ["tensorflow", "keras", "matplotlib", "pandas", "cv2"]
+    if module in ("hw4", "hw4.conv_shapes", "hw4.claims"):
+        heavy.append("numpy")
+    code = f"import sys, {module}; print([m for m in {heavy} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

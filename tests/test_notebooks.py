@@ -1,0 +1,99 @@
+"""The committed notebooks: executed in order, clean, readable, and complete in their claims."""
+
+import configparser
+import re
+import statistics
+
+import nbformat
+import pytest
+
+from hw4 import colab, execute, report
+from hw4.runtime import NOTEBOOKS
+
+PATHS = execute.find()
+pytestmark = pytest.mark.skipif(not PATHS, reason="no notebooks")
+
+
+def code_cells(path):
+    return [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+
+
+@pytest.fixture(params=PATHS, ids=lambda path: path.stem)
+def path(request):
+    return request.param
+
+
+def test_every_notebook_has_its_place_in_the_order():
+    assert {path.stem for path in NOTEBOOKS.glob("*.ipynb")} == {path.stem for path in PATHS}
+
+
+def test_claims_and_execution_are_in_order(path):
+    assert report.read(path).problems == []
+
+
+def test_outputs_are_clean(path):
+    for cell in code_cells(path):
+        for output in cell.outputs:
+            assert output.output_type != "error"
+            assert output.get("name") != "stderr"
+    text = path.read_text(encoding="utf-8")
+    assert not re.search(r"/(home|root|Users|tmp|work)/\w", text)
+    assert '"execution": {' not in text
+
+
+def test_bootstrap_is_the_first_code_cell(path):
+    assert code_cells(path)[0].source == colab.bootstrap_cell()
+
+
+def test_cells_are_short(path):
+    lengths = [
+        len([line for line in cell.source.splitlines() if line.strip()])
+        for cell in code_cells(path)
+        if "bootstrap" not in cell.metadata.get("tags", [])
+    ]
+    assert max(lengths) <= 16
+    assert 2 <= statistics.median(lengths) <= 8
+
+
+def test_every_ignored_cell_says_why_and_they_are_few(path):
+    cells = [cell for cell in code_cells(path) if cell.outputs]
+    ignored = [c for c in cells if "nbval-ignore-output" in c.metadata.get("tags", [])]
+    assert len(ignored) * 10 <= len(cells)
+    assert all(cell.source.lstrip().startswith("#") for cell in ignored)
+
+
+def test_no_cell_ends_with_a_semicolon_or_installs(path):
+    for cell in code_cells(path):
+        assert not cell.source.rstrip().endswith(";")
+        assert "pip install" not in cell.source
+
+
+def sanitize(text):
+    config = configparser.RawConfigParser()
+    config.read(NOTEBOOKS / "nbval_sanitize.cfg", encoding="utf-8")
+    for section in config.sections():
+        text = re.sub(config[section]["regex"], config[section]["replace"], text)
+    return text
+
+
+@pytest.mark.parametrize(
+    ("stored", "fresh", "same"),
+    [
+        ("accuracy ⟨0.9953⟩, margin ⟨+0.0018⟩", "accuracy ⟨0.9948⟩, margin ⟨-0.1⟩", True),
+        ("rows |   ⟨9.1 s⟩ |", "rows | ⟨12.4 s⟩ |", True),
+        ("<td>⟨1⟩</td>", "<td>⟨2⟩</td>", True),
+        ("verdict confirmed ⟨1⟩", "verdict failed ⟨1⟩", False),
+        ("accuracy 0.9953", "accuracy 0.9948", False),
+        ("⟨1⟩ and 5 and ⟨2⟩", "⟨1⟩ and 6 and ⟨2⟩", False),
+        ("⟨1⟩\nfirst", "⟨1⟩\nsecond", False),
+    ],
+)
+def test_sanitizer_masks_measured_numbers_and_nothing_else(stored, fresh, same):
+    assert (sanitize(stored) == sanitize(fresh)) is same
+
+
+def test_sanitizer_patterns_are_distinct():
+    config = configparser.RawConfigParser()
+    config.read(NOTEBOOKS / "nbval_sanitize.cfg", encoding="utf-8")
+    patterns = [config[section]["regex"] for section in config.sections()]
+    assert len(patterns) == len(set(patterns)) > 0

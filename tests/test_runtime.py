@@ -1,0 +1,116 @@
+"""Settings from the environment, seeds, device report and the silent start."""
+
+import json
+import os
+import random
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+from hw4 import runtime
+
+
+def draws():
+    """One number from every generator that start() seeds."""
+    backend = float(keras.ops.convert_to_numpy(keras.random.uniform(())))
+    return random.random(), float(np.random.random()), backend  # noqa: NPY002
+
+
+def test_start_seeds_python_numpy_and_backend(monkeypatch):
+    monkeypatch.delenv("HW4_SEED", raising=False)
+    assert runtime.start(3) == 3
+    first = draws()
+    runtime.start(3)
+    assert draws() == first
+    runtime.start(4)
+    assert all(a != b for a, b in zip(draws(), first, strict=True))
+
+
+def test_seed_can_be_overridden(monkeypatch):
+    monkeypatch.setenv("HW4_SEED", "11")
+    assert runtime.start(3) == 11
+
+
+@pytest.mark.parametrize("seed", [-1, 1.5, "7", None, True])
+def test_start_refuses(seed, monkeypatch):
+    monkeypatch.delenv("HW4_SEED", raising=False)
+    with pytest.raises(ValueError, match=f"seed must be an integer from 0; got {seed!r}"):
+        runtime.start(seed)
+
+
+@pytest.mark.parametrize("value", ["-1", "1.5", "seven"])
+def test_senseless_settings_are_named(value, monkeypatch):
+    monkeypatch.setenv("HW4_SEED", value)
+    with pytest.raises(ValueError, match=f"HW4_SEED must be an integer .* 0; got '{value}'"):
+        runtime.start(3)
+    monkeypatch.delenv("HW4_SEED")
+    monkeypatch.setenv("HW4_THREADS", "0")
+    with pytest.raises(ValueError, match="HW4_THREADS must be an integer of at least 1; got '0'"):
+        runtime.start(3)
+
+
+def test_profile(monkeypatch):
+    monkeypatch.delenv("HW4_PROFILE", raising=False)
+    assert runtime.profile() == "standard"
+    monkeypatch.setenv("HW4_PROFILE", "full")
+    assert runtime.profile() == "full"
+    monkeypatch.setenv("HW4_PROFILE", "Full")
+    with pytest.raises(ValueError, match="HW4_PROFILE must be one of standard, full; got 'Full'"):
+        runtime.profile()
+
+
+def test_path_setting(monkeypatch, tmp_path):
+    monkeypatch.delenv("HW4_GAS", raising=False)
+    assert runtime.path_setting("HW4_GAS") is None
+    monkeypatch.setenv("HW4_GAS", str(tmp_path))
+    assert runtime.path_setting("HW4_GAS") == tmp_path
+    monkeypatch.setenv("HW4_GAS", str(tmp_path / "none"))
+    with pytest.raises(ValueError, match="HW4_GAS must be an existing path; got '.*none'"):
+        runtime.path_setting("HW4_GAS")
+
+
+def test_environment_is_plain_and_complete():
+    found = runtime.environment(7, "some data")
+    assert json.loads(json.dumps(found)) == found
+    assert set(found) == {"backend", "device", "seed", "profile", "versions", "data"}
+    assert found["backend"] == keras.backend.backend()
+    assert found["versions"]["numpy"] == np.__version__
+    assert found["device"].startswith(("CPU (", "GPU: "))
+
+
+def test_watched_is_false_for_batch_runs_and_true_in_a_live_notebook(monkeypatch):
+    monkeypatch.delenv("JPY_SESSION_NAME", raising=False)
+    assert runtime.watched() is sys.stderr.isatty()
+    monkeypatch.setenv("JPY_SESSION_NAME", "q7.ipynb")
+    assert runtime.watched()
+
+
+SILENT = """
+from hw4 import runtime
+runtime.start(1)
+import keras, numpy as np
+x, y = np.zeros((8, 4), "float32"), np.zeros((8, 1), "float32")
+model = keras.Sequential([keras.layers.Dense(1)])
+model.compile("sgd", "mse")
+model.fit(x, y, verbose=0)
+print(repr(float(model.predict(x + 1, verbose=0)[0, 0])))
+"""
+
+
+def run_silent(**environment):
+    return subprocess.run(
+        [sys.executable, "-c", SILENT],
+        capture_output=True,
+        text=True,
+        env=os.environ | environment,
+        check=True,
+    )
+
+
+def test_start_up_is_silent_repeatable_and_takes_one_thread():
+    first, second = run_silent(), run_silent(HW4_THREADS="1")
+    assert first.stderr == second.stderr == ""
+    assert first.stdout == second.stdout != ""
