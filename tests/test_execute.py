@@ -17,12 +17,13 @@ def console():
 
 def save(folder, name, *sources):
     cells = [nbformat.v4.new_code_cell(source) for source in sources]
+    cells.insert(0, nbformat.v4.new_markdown_cell("Text"))
     path = folder / name
     nbformat.write(nbformat.v4.new_notebook(cells=cells), path)
     return path
 
 
-def test_failures_do_not_stop_the_rest(tmp_path, console):
+def test_failures_do_not_stop_the_rest(tmp_path, console, capfd):
     sources = [
         save(tmp_path, "fails.ipynb", "x = 1", "1 / 0", "x = 3"),
         save(tmp_path, "dies.ipynb", "import os", "os._exit(1)"),
@@ -38,10 +39,11 @@ def test_failures_do_not_stop_the_rest(tmp_path, console):
     assert "DeadKernelError" in shown
     assert "[3/3] works, cell 1/2" in shown
     book = nbformat.read(tmp_path / "out/works.ipynb", as_version=4)
-    assert [cell.execution_count for cell in book.cells] == [1, 2]
-    assert book.cells[1].outputs[0].text == "None\n"
+    assert [cell.get("execution_count") for cell in book.cells] == [None, 1, 2]
+    assert book.cells[2].outputs[0].text == "None\n"
     assert book.metadata == execute.METADATA
-    assert "execution" not in book.cells[0].metadata
+    assert "execution" not in book.cells[1].metadata
+    assert "without encryption" not in capfd.readouterr().err
 
 
 def test_a_failed_notebook_never_replaces_its_source(tmp_path, console):

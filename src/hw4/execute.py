@@ -9,6 +9,7 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from traitlets.config import Config
 
 from hw4.runtime import NOTEBOOKS
 
@@ -23,6 +24,8 @@ ORDER = (
     "q1_keras_tuner",
 )
 CELL_TIMEOUT = 1800
+# Without it every kernel starts with a warning that its messages travel in the open.
+KERNEL_CONFIG = Config({"KernelManager": {"transport_encryption": "auto"}})
 METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
     "language_info": {"name": "python"},
@@ -101,7 +104,7 @@ def _run(source: Path, label: str, console: Console):
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task(label)
 
-        def on_start(cell, cell_index):
+        def on_execute(cell, cell_index):
             position = code.index(cell_index) + 1
             text = f"{label}, cell {position}/{len(code)}"
             progress.update(task, description=text)
@@ -113,8 +116,9 @@ def _run(source: Path, label: str, console: Console):
             timeout=CELL_TIMEOUT,
             kernel_name="python3",
             record_timing=False,
+            config=KERNEL_CONFIG,
             resources={"metadata": {"path": str(source.parent)}},
-            on_cell_start=on_start,
+            on_cell_execute=on_execute,
         )
         try:
             client.execute(env=_kernel_environment())

@@ -4,6 +4,7 @@ A plot function takes finished numbers and returns the Axes it drew on.
 """
 
 import matplotlib.pyplot as plt
+import numpy as np
 from cycler import cycler
 
 # The colours of Okabe and Ito (2008), which people with colour-vision deficiency can tell apart.
@@ -61,3 +62,33 @@ def curves(x, series, *, xlabel, ylabel, title="", bands=None, ax=None, **figure
     if len(series) > 1:
         ax.legend()
     return ax
+
+
+def image_grid(rows, row_titles=None, column_titles=None, cell=1.05):
+    """Draw rows of images without axes: grey (h, w) or RGB (h, w, 3), floats 0..1 or uint8.
+
+    Args:
+        rows: equally long rows of images; None leaves a place empty.
+        row_titles: one text a row, at its left.
+        column_titles: one text a column, above.
+        cell: side of one image, inches.
+
+    Returns:
+        The Axes, an array (rows, columns).
+    """
+    height, width = len(rows), len(rows[0])
+    left = 0.9 if row_titles else 0
+    size = (cell * width + left, cell * height + (0.3 if column_titles else 0))
+    _, axes = plt.subplots(height, width, figsize=size, squeeze=False)
+    for row, line in zip(axes, rows, strict=True):
+        for ax, image in zip(row, line, strict=True):
+            ax.set(xticks=[], yticks=[])
+            ax.grid(visible=False)
+            ax.spines[:].set_visible(False)
+            if image is not None:
+                ax.imshow(image, vmin=0, vmax=255 if image.dtype == np.uint8 else 1)
+    for ax, text in zip(axes[:, 0], row_titles or (), strict=False):
+        ax.set_ylabel(text, rotation=0, ha="right", va="center")
+    for ax, text in zip(axes[0], column_titles or (), strict=False):
+        ax.set_title(text, fontsize=10)
+    return axes
