@@ -94,7 +94,7 @@ def test_text_masks_measured_numbers_and_only_those():
     claims = Claims("q7")
     claims.equal("7-c", "size of the map", reported=7, measured=7, unit="pixels")
     claims.at_least("7-b", "accuracy", reported=0.9921, measured=0.9953, mark=0.9935)
-    exact, inexact = claims._repr_mimebundle_()["text/plain"].splitlines()
+    inexact, exact = claims._repr_mimebundle_()["text/plain"].splitlines()
     assert exact == "7-c CONFIRMED: size of the map. Reported: 7. Measured: 7 pixels."
     assert inexact == (
         "7-b EXCEEDED: accuracy. Reported: 0.9921. Measured: ⟨0.9953⟩, must be ≥ 0.9935, "

@@ -7,7 +7,7 @@ import nbformat
 import pytest
 from rich.console import Console
 
-from hw4 import cli, execute
+from hw4 import cli, colab, execute
 
 
 @pytest.fixture
@@ -51,6 +51,15 @@ def test_a_failed_notebook_never_replaces_its_source(tmp_path, console):
     before = source.read_bytes()
     assert execute.run_all([source], tmp_path, console) == [source]
     assert source.read_bytes() == before
+
+
+def test_the_bootstrap_cell_is_brought_up_to_date(tmp_path, console):
+    source = save(tmp_path, "book.ipynb", "print('an old address')")
+    book = nbformat.read(source, as_version=4)
+    book.cells[1].metadata["tags"] = ["bootstrap"]
+    nbformat.write(book, source)
+    assert execute.run_all([source], tmp_path, console) == []
+    assert nbformat.read(source, as_version=4).cells[1].source == colab.bootstrap_cell()
 
 
 def test_an_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch):

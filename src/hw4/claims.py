@@ -180,6 +180,7 @@ class Claims:
     def _add(self, claim: Claim) -> str:
         # A cell that is run twice replaces its claim instead of adding a second one.
         self._claims[claim.id] = claim
+        self._claims = dict(sorted(self._claims.items()))
         return claim.verdict
 
     def _repr_mimebundle_(self, include=None, exclude=None) -> dict:

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from traitlets.config import Config
 
+from hw4.colab import bootstrap_cell
 from hw4.runtime import NOTEBOOKS
 
 # Quickest first, so that a first verdict comes soon.
@@ -99,6 +100,9 @@ def write(notebook, path: Path) -> None:
 def _run(source: Path, label: str, console: Console):
     """Execute one notebook; return it with an account of what went wrong, None if nothing did."""
     notebook = nbformat.read(source, as_version=4)
+    for cell in notebook.cells:
+        if "bootstrap" in cell.metadata.get("tags", []):
+            cell.source = bootstrap_cell()
     code = [i for i, cell in enumerate(notebook.cells) if cell.cell_type == "code"]
     columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
     with Progress(*columns, console=console, transient=True) as progress:

@@ -1,0 +1,278 @@
+"""Does a heat map tell the truth about the model? Three measurements that need no opinion.
+
+Deletion and insertion curves (Petsiuk et al. 2018, arXiv:1806.07421) against uninformed maps,
+with a paired 95 % interval; and parameter randomisation (Adebayo et al. 2018,
+arXiv:1810.03292): a map that survives the loss of the weights does not explain them.
+"""
+
+import random
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import keras
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Curves:
+    """Class probability as pixels go (`deletion`) or come (`insertion`), most important first.
+
+    `fractions` (steps + 1,) is the share of pixels changed; the curves are (n, steps + 1); the
+    areas under them (n,), by the trapezoid rule. Faithful: low deletion, high insertion area.
+    """
+
+    fractions: np.ndarray
+    deletion: np.ndarray
+    insertion: np.ndarray
+
+    @property
+    def deletion_area(self):
+        """Area under each deletion curve, (n,): lower is better."""
+        return np.trapezoid(self.deletion, self.fractions, axis=1)
+
+    @property
+    def insertion_area(self):
+        """Area under each insertion curve, (n,): higher is better."""
+        return np.trapezoid(self.insertion, self.fractions, axis=1)
+
+
+def deletion_insertion(predict, images, maps, class_index, steps=28, baseline=0.0, seed=0):
+    """Measure how fast a class appears and disappears in the order that the maps give.
+
+    Step k replaces the round(k * pixels / steps) most important pixels of every image by
+    `baseline` (deletion), or starts from `baseline` and puts those pixels in (insertion). All
+    channels of a pixel go together. Equal values, such as the many zeros that Grad-CAM's ReLU
+    leaves, are ordered at random, because array order would favour the top left corner.
+
+    On MNIST the baseline 0 is the background: deleting background changes nothing there, so
+    only the order of the inked pixels counts, and a centre Gaussian is a strong rival.
+
+    Args:
+        predict: callable, images (n, ...) to class probabilities (n, classes).
+        images: (n, h, w, channels) or (n, h, w) numbers.
+        maps: (n, h, w), larger is more important (see `grad_cam.upsample`).
+        class_index: int, or one int per image (n,): the class whose probability is followed.
+        steps: number of steps from the first curve point to the last, at most h * w.
+        baseline: number or array that broadcasts to the images, such as blurred images.
+        seed: int for the order of equal values.
+
+    Raises:
+        ValueError: shapes that do not match, NaN, or predictions that are no probabilities.
+
+    >>> left = lambda images: np.stack([1 - images[:, 0, 0], images[:, 0, 0]], axis=1)
+    >>> curves = deletion_insertion(left, [[[1.0, 1.0]]], [[[0.9, 0.1]]], class_index=1, steps=2)
+    >>> curves.deletion.tolist(), curves.insertion.tolist(), curves.deletion_area.tolist()
+    ([[1.0, 0.0, 0.0]], [[0.0, 1.0, 1.0]], [0.25])
+    """
+    images, maps, classes = _check_inputs(images, maps, class_index)
+    pixels = maps[0].size
+    if isinstance(steps, bool) or not isinstance(steps, int) or not 1 <= steps <= pixels:
+        raise ValueError(f"steps must be an int from 1 to {pixels} pixels; got {steps!r}.")
+    empty = np.asarray(baseline, dtype=images.dtype)
+    if not np.isfinite(empty).all():
+        raise ValueError("baseline must be finite; got NaN or infinity.")
+    try:
+        empty = np.broadcast_to(empty, images.shape)
+    except ValueError:
+        raise ValueError(
+            f"baseline must broadcast to the images of shape {images.shape}; got {empty.shape}."
+        ) from None
+    ranks = _ranks(maps, seed).reshape(maps.shape + (1,) * (images.ndim - 3))
+    counts = np.rint(np.arange(steps + 1) * pixels / steps).astype(int)
+    whole = _probability(predict, images, classes)
+    nothing = _probability(predict, empty, classes)
+    deletion, insertion = [whole], [nothing]
+    for count in counts[1:-1]:
+        first = ranks < count
+        deletion.append(_probability(predict, np.where(first, empty, images), classes))
+        insertion.append(_probability(predict, np.where(first, images, empty), classes))
+    return Curves(
+        counts / pixels,
+        np.stack([*deletion, nothing], axis=1),
+        np.stack([*insertion, whole], axis=1),
+    )
+
+
+def _check_inputs(images, maps, class_index):
+    """Float images, maps and int classes (n,) that belong together."""
+    images, maps, classes = np.asarray(images), np.asarray(maps), np.asarray(class_index)
+    images = images if images.dtype.kind == "f" else images.astype("float32")
+    if images.ndim not in (3, 4) or maps.shape != images.shape[:3] or not images.size:
+        raise ValueError(
+            "maps must be (n, h, w) for images (n, h, w, channels) or (n, h, w), n at least 1; "
+            f"got maps {maps.shape} and images {images.shape}. Bring maps to size with upsample."
+        )
+    for name, values in (("images", images), ("maps", maps)):
+        if not np.isfinite(values).all():
+            raise ValueError(f"{name} must be finite; got NaN or infinity. Remove or repair them.")
+    if classes.dtype.kind not in "iu" or classes.shape not in ((), (len(images),)):
+        raise ValueError(
+            f"class_index must be an int or one int for each of the {len(images)} images; got "
+            f"{classes.dtype} of shape {classes.shape}."
+        )
+    return images, maps, np.broadcast_to(classes, len(images))
+
+
+def _ranks(maps, seed):
+    """Position of every pixel in decreasing order of its map, (n, pixels), ties at random."""
+    flat = maps.reshape(len(maps), -1)
+    shuffled = np.random.default_rng(seed).permuted(
+        np.tile(np.arange(flat.shape[1]), (len(flat), 1)), axis=1
+    )
+    # Ascending and then reversed: negating would break unsigned integers and booleans.
+    ascending = np.argsort(np.take_along_axis(flat, shuffled, axis=1), axis=1, kind="stable")
+    order = np.take_along_axis(shuffled, ascending[:, ::-1], axis=1)
+    return np.argsort(order, axis=1)
+
+
+def _probability(predict, images, classes):
+    """Probability of each image's class, (n,) float64."""
+    table = np.asarray(predict(images), dtype="float64")
+    if table.ndim != 2 or len(table) != len(images):
+        raise ValueError(
+            f"predict must return ({len(images)}, classes) probabilities; got shape {table.shape}."
+        )
+    if classes.min() < 0 or classes.max() >= table.shape[1]:
+        raise ValueError(
+            f"class_index must be from 0 to {table.shape[1] - 1}; got {classes.min()} to "
+            f"{classes.max()}."
+        )
+    if not ((table >= -1e-6) & (table <= 1 + 1e-6)).all():
+        raise ValueError(
+            f"predict must return probabilities from 0 to 1; got {table.min():g} to "
+            f"{table.max():g}. Apply the softmax to logits."
+        )
+    return table[np.arange(len(table)), classes]
+
+
+def random_maps(shape, seed=0):
+    """Uninformed maps: independent uniform numbers of `shape` (n, h, w), float32.
+
+    >>> random_maps((2, 3, 4)).shape
+    (2, 3, 4)
+    """
+    return np.random.default_rng(seed).random(shape, dtype="float32")
+
+
+def centre_gaussian(shape, sigma=0.25):
+    """Maps that only know that objects are centred: exp(-r^2 / (2 s^2)), peak 1, float32.
+
+    `shape` is (n, h, w); s = sigma * min(h, w) pixels, r the distance from the image's centre.
+
+    >>> centre_gaussian((1, 1, 3), sigma=1.0).round(3).tolist()
+    [[[0.6069999933242798, 1.0, 0.6069999933242798]]]
+    """
+    n, height, width = shape
+    rows, columns = (np.arange(side) - (side - 1) / 2 for side in (height, width))
+    squared = rows[:, None] ** 2 + columns**2
+    one = np.exp(-squared / (2 * (sigma * min(height, width)) ** 2))
+    return np.tile(one.astype("float32"), (n, 1, 1))
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Mean of paired differences with its confidence interval, and the number of pairs."""
+
+    mean: float
+    low: float
+    high: float
+    pairs: int
+
+
+def paired_difference(first, second, confidence=0.95):
+    """Mean of first - second over pairs, with mean -+ z * sd / sqrt(n), sd with ddof 1.
+
+    The normal quantile z is meant for the hundreds of images that the curves are measured on.
+
+    >>> gain = paired_difference([3.0, 5.0, 4.0], [1.0, 2.0, 3.0])
+    >>> gain.mean, round(gain.low, 4), round(gain.high, 4)
+    (2.0, 0.8684, 3.1316)
+    """
+    first, second = np.asarray(first, dtype="float64"), np.asarray(second, dtype="float64")
+    if first.ndim != 1 or first.shape != second.shape or len(first) < 2:
+        raise ValueError(
+            "first and second must be equally long 1-D, at least 2 pairs; got "
+            f"{first.shape} and {second.shape}."
+        )
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence must be between 0 and 1; got {confidence!r}.")
+    change = first - second
+    if not np.isfinite(change).all():
+        raise ValueError("first and second must be finite; got NaN or infinity.")
+    mean = float(change.mean())
+    half = (
+        NormalDist().inv_cdf((1 + confidence) / 2) * float(change.std(ddof=1)) / len(change) ** 0.5
+    )
+    return Difference(mean, mean - half, mean + half, len(change))
+
+
+def rank_correlation(first, second):
+    """Spearman's rank correlation of each pair of maps (n, h, w), (n,); ties share a mean rank.
+
+    A constant map has no order to agree with: its correlation counts as 0.
+
+    >>> rank_correlation([[[1, 2], [3, 9]]], [[[0, 1], [2, 3]]]).tolist()
+    [1.0]
+    """
+    first, second = np.asarray(first), np.asarray(second)
+    if first.ndim != 3 or first.shape != second.shape:
+        raise ValueError(
+            f"first and second must be maps (n, h, w) alike; got {first.shape} and {second.shape}."
+        )
+    if not (np.isfinite(first).all() and np.isfinite(second).all()):
+        raise ValueError("first and second must be finite; got NaN or infinity.")
+    a, b = (np.stack([_mean_ranks(one.ravel()) for one in maps]) for maps in (first, second))
+    scale = np.sqrt((a**2).sum(axis=1) * (b**2).sum(axis=1))
+    return (a * b).sum(axis=1) / np.where(scale > 0, scale, 1)
+
+
+def _mean_ranks(values):
+    """Ranks centred at 0, equal values sharing the mean of their ranks."""
+    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    last = np.cumsum(counts)
+    return (last - (counts - 1) / 2)[inverse] - (len(values) + 1) / 2
+
+
+def randomise_layers(model, seed=0):
+    """Yield (layer name, copy of the model) with layers drawn anew from the top down to it.
+
+    Every layer with weights is re-initialised by its own initialisers, seeded here; each copy is
+    a model of its own, and neither `model` nor any global random state is touched.
+
+    >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, name="low"),
+    ...     keras.layers.Dense(2, name="high")])
+    >>> [name for name, copy in randomise_layers(model)]
+    ['high', 'low']
+    """
+    names = [layer.name for layer in reversed(model.layers) if layer.weights]
+    for depth, name in enumerate(names, start=1):
+        state = random.getstate()  # where Keras takes the seeds of new layers from
+        copy = keras.models.clone_model(model)
+        random.setstate(state)
+        copy.set_weights(model.get_weights())
+        rng = np.random.default_rng(seed)
+        for top in names[:depth]:
+            _redraw(copy.get_layer(top), rng)
+        yield name, copy
+
+
+def _redraw(layer, rng):
+    """Draw all weights of a layer, or of the layers inside it, from their initialisers."""
+    inner = getattr(layer, "layers", None) or ()
+    for part in inner:
+        _redraw(part, rng)
+    for variable in () if inner else layer.weights:
+        # Separable and depthwise layers call it after the step, not after the weight.
+        step = variable.name.removesuffix("kernel").rstrip("_") or "depthwise"
+        initializer = getattr(layer, f"{variable.name}_initializer", None) or getattr(
+            layer, f"{step}_initializer", None
+        )
+        if initializer is None:
+            raise ValueError(
+                f"model must hold layers with an initialiser for each weight; got "
+                f"{layer.name!r} with none for {variable.name!r}."
+            )
+        config = initializer.get_config()
+        if "seed" in config:
+            config["seed"] = int(rng.integers(2**31))
+        variable.assign(type(initializer).from_config(config)(variable.shape, variable.dtype))
