@@ -41,6 +41,15 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument("--html", type=Path, metavar="FOLDER", help="write HTML pages there too")
     report.set_defaults(run=_report)
 
+    shapes = commands.add_parser(
+        "shapes", help="output shapes, parameters and receptive fields of a network as text"
+    )
+    shapes.add_argument("network", help='for instance "conv 64 3x3 s1 same; pool 2; dense 10"')
+    shapes.add_argument("--input", required=True, help="height, width, channels: 256x256x3")
+    shapes.add_argument("--convention", choices=("keras", "pytorch"), default="keras")
+    shapes.add_argument("--json", action="store_true", help="print the rows as JSON")
+    shapes.set_defaults(run=_shapes)
+
     doctor = commands.add_parser("doctor", help="check this installation and say what it has")
     doctor.set_defaults(run=_doctor)
     return parser
@@ -116,6 +125,13 @@ _STYLES = {
     "not run": "dim",
     "failed": "bold red",
 }
+
+
+def _shapes(options) -> int:
+    from hw4.shapes_text import run
+
+    print(run(options.network, options.input, options.convention, options.json))
+    return 0
 
 
 def _doctor(options) -> int:
