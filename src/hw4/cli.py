@@ -128,7 +128,7 @@ _STYLES = {
 
 
 def _shapes(options) -> int:
-    from hw4.shapes_text import run
+    from hw4.conv_shapes.text import run
 
     print(run(options.network, options.input, options.convention, options.json))
     return 0
