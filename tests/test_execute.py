@@ -1,6 +1,10 @@
 """Execution of notebooks: order, failures, a dead kernel, and files that are never half-written."""
 
 import io
+import os
+import signal
+import subprocess
+import sys
 import time
 
 import nbformat
@@ -75,6 +79,34 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch):
         execute.write(nbformat.v4.new_notebook(), path)
     assert path.read_bytes() == before
     assert [file.name for file in tmp_path.iterdir()] == ["book.ipynb"]
+
+
+def test_ctrl_c_stops_at_once_and_leaves_no_kernel_and_no_file(tmp_path):
+    source = save(
+        tmp_path,
+        "sleeps.ipynb",
+        "import os; open('pid', 'w').write(str(os.getpid()))",
+        "import time; time.sleep(60)",
+    )
+    code = f"""if True:
+        import pathlib, sys
+        from rich.console import Console
+        from hw4 import cli, execute
+        cli._run = lambda options: execute.run_all(
+            [pathlib.Path({str(source)!r})], pathlib.Path({str(tmp_path / "out")!r}), Console())
+        sys.exit(cli.main(["run"]))"""
+    process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True)
+    pid = tmp_path / "pid"
+    while not (pid.exists() and pid.read_text()):
+        time.sleep(0.2)
+    time.sleep(1)
+    process.send_signal(signal.SIGINT)
+    said = process.communicate(timeout=30)[1]
+    assert said.strip() == "interrupted; finished notebooks are kept, nothing is half-written"
+    assert process.returncode == 130
+    assert list((tmp_path / "out").iterdir()) == []
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(pid.read_text()), 0)
 
 
 def test_find_takes_beginnings_and_refuses_the_rest(monkeypatch, tmp_path):

@@ -44,7 +44,7 @@ def test_a_sound_notebook_has_no_problem(save):
     finding = report.read(save(notebook()))
     assert finding.problems == []
     assert finding.environment["seed"] == 7
-    assert report.summary([finding]) == "6 claims in 1 notebooks: 6 confirmed; no problems."
+    assert report.summary([finding]) == "6 claims: 6 confirmed; no problems"
 
 
 def edit_measured(book):

@@ -58,12 +58,14 @@ def _parser() -> argparse.ArgumentParser:
 def _run(options) -> int:
     from rich.console import Console
 
-    from hw4 import execute
+    from hw4 import execute, report
 
     console = Console(stderr=True)
     sources = execute.find(options.notebooks)
     target = runtime.NOTEBOOKS if options.in_place else EXECUTED
-    failed = execute.run_all(sources, target, console)
+    failed = execute.run_all(
+        sources, target, console, verdict=lambda path: report.summary([report.read(path)])
+    )
     written = [target / source.name for source in sources if (target / source.name).is_file()]
     code = _show(written, as_json=False, folder=REPORT)
     return 1 if failed else code

@@ -1,7 +1,10 @@
 """Execute notebooks on fresh kernels, in order, and say which cell is running and for how long."""
 
+import asyncio
 import os
+import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import nbformat
@@ -55,7 +58,12 @@ def find(names: list[str] | None = None) -> list[Path]:
     return picked
 
 
-def run_all(sources: list[Path], target: Path, console: Console) -> list[Path]:
+def run_all(
+    sources: list[Path],
+    target: Path,
+    console: Console,
+    verdict: Callable[[Path], str] = lambda path: "executed",
+) -> list[Path]:
     """Execute every notebook of `sources` into the folder `target`, going on after failures.
 
     Each result is written in one step when its notebook ends. A notebook that fails is written
@@ -65,6 +73,7 @@ def run_all(sources: list[Path], target: Path, console: Console) -> list[Path]:
         sources: notebooks to execute, each in the folder it lies in.
         target: where the executed notebooks go; may be the folder of the sources.
         console: where progress is shown.
+        verdict: from the path of an executed notebook to the words said of it at once.
 
     Returns:
         The sources that failed.
@@ -75,15 +84,15 @@ def run_all(sources: list[Path], target: Path, console: Console) -> list[Path]:
         start = time.perf_counter()
         notebook, problem = _run(source, f"[{number}/{len(sources)}] {source.stem}", console)
         seconds = f"{time.perf_counter() - start:.0f} s"
-        if problem:
-            failed.append(source)
-            console.print(f"{source.stem}: FAILED after {seconds}: {problem}", markup=False)
-        else:
-            console.print(f"{source.stem}: executed in {seconds}", markup=False, highlight=False)
         if not problem or (target / source.name).resolve() != source.resolve():
             # the kernel has added its own exact version of Python
             notebook.metadata = nbformat.from_dict(METADATA)
             write(notebook, target / source.name)
+        if problem:
+            failed.append(source)
+            _say(console, f"{source.stem}: FAILED after {seconds}: {problem}")
+        else:
+            _say(console, f"{source.stem}: {verdict(target / source.name)} ({seconds})")
     return failed
 
 
@@ -105,15 +114,28 @@ def _run(source: Path, label: str, console: Console):
             cell.source = bootstrap_cell()
     code = [i for i, cell in enumerate(notebook.cells) if cell.cell_type == "code"]
     columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
-    with Progress(*columns, console=console, transient=True) as progress:
+    start, interrupted = time.perf_counter(), []
+    shown = {"console": console, "transient": True, "disable": not console.is_terminal}
+    with Progress(*columns, **shown) as progress:
         task = progress.add_task(label)
 
         def on_execute(cell, cell_index):
             position = code.index(cell_index) + 1
             text = f"{label}, cell {position}/{len(code)}"
             progress.update(task, description=text)
-            if not console.is_terminal:
-                _print_now_and_then(console, text, position, len(code))
+            # in a log no line can be rewritten: show the first cell and every tenth
+            if not console.is_terminal and (position == 1 or position % 10 == 0):
+                _say(console, f"{text} after {time.perf_counter() - start:.0f} s")
+
+        def take_ctrl_c(**kwargs):
+            # nbclient's own handler shuts the kernel down beside the execution, which trips over
+            # that; cancelled, the execution shuts it down itself, and calls the kernel dead
+            def cancel():
+                interrupted.append(True)
+                execution.cancel()
+
+            execution = asyncio.current_task()
+            asyncio.get_running_loop().add_signal_handler(signal.SIGINT, cancel)
 
         client = NotebookClient(
             notebook,
@@ -122,21 +144,23 @@ def _run(source: Path, label: str, console: Console):
             record_timing=False,
             config=KERNEL_CONFIG,
             resources={"metadata": {"path": str(source.parent)}},
+            shutdown_kernel="immediate",
+            on_notebook_start=take_ctrl_c,
             on_cell_execute=on_execute,
         )
         try:
             client.execute(env=_kernel_environment())
         except CellExecutionError as error:
             return notebook, f"{error.ename}: {error.evalue}"
-        except (CellTimeoutError, DeadKernelError) as error:
+        except (CellTimeoutError, DeadKernelError, asyncio.CancelledError) as error:
+            if interrupted:
+                raise KeyboardInterrupt from None
             return notebook, f"{type(error).__name__}: {error}"
     return notebook, None
 
 
-def _print_now_and_then(console: Console, text: str, position: int, total: int) -> None:
-    """In a log, where no line can be rewritten, show the first cell and every tenth."""
-    if position == 1 or position % 10 == 0:
-        console.print(text, markup=False, highlight=False)
+def _say(console: Console, text: str) -> None:
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def _kernel_environment() -> dict[str, str]:

@@ -91,7 +91,7 @@ def summary(findings: list[Finding]) -> str:
     problems = sum(len(finding.problems) for finding in findings)
     end = f"{problems} problem{'s' if problems != 1 else ''}" if problems else "no problems"
     counted_text = ", ".join(counted) or "none"
-    return f"{len(verdicts)} claims in {len(findings)} notebooks: {counted_text}; {end}."
+    return f"{len(verdicts)} claims: {counted_text}; {end}"
 
 
 def as_json(findings: list[Finding]) -> list[dict]:
