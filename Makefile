@@ -11,6 +11,11 @@ READY := .venv/ready
 NBVAL := --nbval --nbval-cell-timeout=900 --nbval-sanitize-with notebooks/nbval_sanitize.cfg \
   -p no:cacheprovider -q --no-header
 export PYTHONUNBUFFERED := 1
+export PYTHONUTF8 := 1
+# caches go into the project: a home folder may be read-only
+export MPLCONFIGDIR := $(CURDIR)/build/cache/matplotlib
+export IPYTHONDIR := $(CURDIR)/build/cache/ipython
+.NOTPARALLEL:
 
 .PHONY: help run test test-fast lint unit notebooks lab refresh bench doctor clean
 
@@ -32,7 +37,7 @@ unit: $(READY)
 
 # One process a notebook, one after another: TensorFlow kernels share the cores badly.
 notebooks: $(READY)
-	@passed=0; failed=0; for notebook in notebooks/q*.ipynb; do \
+	@trap 'exit 130' INT; passed=0; failed=0; for notebook in notebooks/q*.ipynb; do \
 	  echo "== $$notebook"; \
 	  if $(BIN)/python -m pytest $(NBVAL) $$notebook; then passed=$$((passed + 1)); \
 	  else failed=$$((failed + 1)); fi; done; \

@@ -27,7 +27,7 @@ def main() -> None:
     remove_half_installed()
     say("installing the pinned packages (about 3 GB on disk, one to five minutes)")
     pip("install", "-r", "requirements.txt")
-    pip("install", "--no-deps", "-e", ".")
+    pip("install", "--no-deps", "--no-build-isolation", "-e", ".")
     use_headless_opencv_if_needed()
     say("set-up is complete")
 
@@ -42,7 +42,8 @@ def make_venv() -> None:
     if made.returncode:
         sys.exit(
             f"creating a virtual environment failed:\n{made.stdout}{made.stderr}\n"
-            "On Debian and Ubuntu install it first: apt install python3-venv"
+            "On Debian and Ubuntu install it first: apt install "
+            f"python{sys.version_info[0]}.{sys.version_info[1]}-venv"
         )
 
 

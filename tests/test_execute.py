@@ -31,17 +31,20 @@ def test_failures_do_not_stop_the_rest(tmp_path, console, capfd):
     sources = [
         save(tmp_path, "fails.ipynb", "x = 1", "1 / 0", "x = 3"),
         save(tmp_path, "dies.ipynb", "import os", "os._exit(1)"),
+        tmp_path / "broken.ipynb",
         save(tmp_path, "works.ipynb", "import os", "print(os.environ.get('JPY_SESSION_NAME'))"),
     ]
+    sources[2].write_text("{")
     start = time.perf_counter()
     failed = execute.run_all(sources, tmp_path / "out", console)
     assert time.perf_counter() - start < 60
-    assert [path.stem for path in failed] == ["fails", "dies"]
+    assert [path.stem for path in failed] == ["fails", "dies", "broken"]
     shown = console.file.getvalue()
     assert "fails: FAILED" in shown
     assert "ZeroDivisionError: division by zero" in shown
     assert "DeadKernelError" in shown
-    assert "[3/3] works, cell 1/2" in shown
+    assert "broken: FAILED after 0 s: not a notebook" in shown
+    assert "[4/4] works, cell 1/2" in shown
     book = nbformat.read(tmp_path / "out/works.ipynb", as_version=4)
     assert [cell.get("execution_count") for cell in book.cells] == [None, 1, 2]
     assert book.cells[2].outputs[0].text == "None\n"

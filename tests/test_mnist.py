@@ -78,6 +78,12 @@ def test_as_input():
     np.testing.assert_allclose(scaled.ravel(), [0, 0.2, 0.4, 1], rtol=1e-6)
 
 
+def test_as_input_refuses_to_scale_twice():
+    scaled = mnist.as_input(np.zeros((2, 28, 28), np.uint8))
+    with pytest.raises(ValueError, match=r"uint8 .* got float32 of shape \(2, 28, 28, 1\). Scale"):
+        mnist.as_input(scaled)
+
+
 def test_unknown_split():
     with pytest.raises(ValueError, match="split must be one of train, .*, test; got 'Test'"):
         mnist.load("Test")

@@ -26,6 +26,11 @@ def test_pyproject_takes_its_dependencies_from_the_same_file():
     }
 
 
+def test_the_builder_is_pinned_so_that_set_up_can_be_repeated_offline():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    assert project["build-system"]["requires"] == [f"setuptools=={PINS['setuptools']}"]
+
+
 def test_installed_package_declares_exactly_these_pins():
     declared = metadata.requires("hw4")
     assert doctor.pins("\n".join(declared)) == PINS
@@ -33,7 +38,7 @@ def test_installed_package_declares_exactly_these_pins():
 
 def test_environment_installs_the_same_file_on_a_supported_python():
     text = (ROOT / "environment.yml").read_text(encoding="utf-8")
-    assert "      - -r requirements.txt\n" in text
+    assert text.endswith("  - pip:\n      - -r requirements.txt\n      - -e .\n")
     (python,) = re.findall(r"- python=(\S+)", text)
     assert python in ("3.11", "3.12", "3.13")
     assert re.findall(r"[A-Za-z0-9_-]+==\S+", text) == []

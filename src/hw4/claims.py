@@ -204,6 +204,8 @@ def measured_text(claim: dict) -> str:
     shown += f", must be {RELATIONS[relation]} {number_text(expected)}"
     if relation == "equal":
         return f"{shown} ± {number_text(claim['tolerance'])}"
+    if not _is_number(claim["measured"]):
+        return shown
     sign = 1 if relation == "at_least" else -1
     return f"{shown}, margin ⟨{sign * (claim['measured'] - expected):+.4g}⟩"
 
@@ -278,11 +280,12 @@ def _finite(value):
 
 
 def number_text(value) -> str:
-    """Format a plain value of a claim for people: 1,792; 0.9953; (60,000, 28, 28, 1)."""
+    """Format a plain value of a claim for people: 1,792; 0.9953; (60000, 28, 28, 1)."""
     if isinstance(value, float):
         return f"{value:.6g}"
     if isinstance(value, int) and not isinstance(value, bool):
         return f"{value:,}"
     if isinstance(value, list):
-        return "(" + ", ".join(map(number_text, value)) + ")"
+        # without thousands separators, which would look like more commas of the list
+        return "(" + ", ".join(str(v) if isinstance(v, int) else number_text(v) for v in value) + ")"
     return str(value)

@@ -12,6 +12,10 @@ EXECUTED, REPORT = runtime.BUILD / "notebooks", runtime.BUILD / "report"
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one subcommand; return its exit code: 0 fine, 1 a check failed, 2 a wrong call."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            # a terminal that cannot show a sign gets another one, not an error
+            stream.reconfigure(errors="replace")
     parser = _parser()
     options = parser.parse_args(arguments)
     try:
@@ -66,8 +70,8 @@ def _run(options) -> int:
     failed = execute.run_all(
         sources, target, console, verdict=lambda path: report.summary([report.read(path)])
     )
-    written = [target / source.name for source in sources if (target / source.name).is_file()]
-    code = _show(written, as_json=False, folder=REPORT)
+    done = [target / source.name for source in sources if source not in failed]
+    code = _show(done, as_json=False, folder=REPORT)
     return 1 if failed else code
 
 
@@ -98,6 +102,7 @@ def _show(paths: list[Path], as_json: bool, folder: Path | None) -> int:
 
 def _print_tables(findings) -> None:
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     from hw4 import report
@@ -108,7 +113,7 @@ def _print_tables(findings) -> None:
             table = Table("claim", "statement", "reported", "measured", "verdict", highlight=False)
             table.title, table.title_justify = finding.path.stem, "left"
             for *cells, verdict in report.rows(finding):
-                table.add_row(*cells, f"[{_STYLES[verdict]}]{verdict}[/]")
+                table.add_row(*map(escape, cells), f"[{_STYLES[verdict]}]{verdict}[/]")
             console.print(table)
         else:
             for row in report.rows(finding):

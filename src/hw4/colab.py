@@ -12,7 +12,7 @@ from pathlib import Path
 # Colab builds these for its own GPUs; another version of one of them would break the machine.
 NEVER_TOUCHED = ("tensorflow", "keras", "numpy", "jax", "torch")
 # Checks and servers of a local installation, of no use inside a hosted notebook.
-NOT_NEEDED = ("jupyter", "nbval", "pytest", "hypothesis", "ruff")
+NOT_NEEDED = ("jupyter", "nbval", "pytest", "hypothesis", "ruff", "setuptools")
 
 BOOTSTRAP = """\
 # On Colab this fetches the package once. Elsewhere it does nothing.

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import nbformat
 from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+from nbclient.exceptions import CellExecutionError
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from traitlets.config import Config
@@ -27,7 +27,8 @@ ORDER = (
     "q2_transfer_learning",
     "q1_keras_tuner",
 )
-CELL_TIMEOUT = 1800
+# For the full profile; a dead kernel is noticed at once, whatever this is.
+CELL_TIMEOUT = 4 * 3600
 # Without it every kernel starts with a warning that its messages travel in the open.
 KERNEL_CONFIG = Config({"KernelManager": {"transport_encryption": "auto"}})
 METADATA = {
@@ -82,12 +83,16 @@ def run_all(
     failed = []
     for number, source in enumerate(sources, 1):
         start = time.perf_counter()
-        notebook, problem = _run(source, f"[{number}/{len(sources)}] {source.stem}", console)
+        try:
+            execution = _Execution(source, f"[{number}/{len(sources)}] {source.stem}", console)
+            problem = execution.run()
+        except nbformat.reader.NotJSONError as error:
+            execution, problem = None, f"not a notebook: {error}"
         seconds = f"{time.perf_counter() - start:.0f} s"
-        if not problem or (target / source.name).resolve() != source.resolve():
+        if execution and not (problem and _same(source, target / source.name)):
             # the kernel has added its own exact version of Python
-            notebook.metadata = nbformat.from_dict(METADATA)
-            write(notebook, target / source.name)
+            execution.notebook.metadata = nbformat.from_dict(METADATA)
+            write(execution.notebook, target / source.name)
         if problem:
             failed.append(source)
             _say(console, f"{source.stem}: FAILED after {seconds}: {problem}")
@@ -106,57 +111,78 @@ def write(notebook, path: Path) -> None:
         partial.unlink(missing_ok=True)
 
 
-def _run(source: Path, label: str, console: Console):
-    """Execute one notebook; return it with an account of what went wrong, None if nothing did."""
-    notebook = nbformat.read(source, as_version=4)
-    for cell in notebook.cells:
-        if "bootstrap" in cell.metadata.get("tags", []):
-            cell.source = bootstrap_cell()
-    code = [i for i, cell in enumerate(notebook.cells) if cell.cell_type == "code"]
-    columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
-    start, interrupted = time.perf_counter(), []
-    shown = {"console": console, "transient": True, "disable": not console.is_terminal}
-    with Progress(*columns, **shown) as progress:
-        task = progress.add_task(label)
+class _Execution:
+    """One notebook, read from `source`, executed on a kernel of its own."""
 
-        def on_execute(cell, cell_index):
+    def __init__(self, source: Path, label: str, console: Console):
+        self.notebook = nbformat.read(source, as_version=4)
+        for cell in self.notebook.cells:
+            if "bootstrap" in cell.metadata.get("tags", []):
+                cell.source = bootstrap_cell()
+        self.folder, self.label, self.console = source.parent, label, console
+        self.interrupted = False
+
+    def run(self) -> str | None:
+        """Execute all cells; return an account of what went wrong, None if nothing did.
+
+        Raises:
+            KeyboardInterrupt: Ctrl-C; the kernel has been shut down.
+        """
+        columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
+        quiet = not self.console.is_terminal
+        with Progress(*columns, console=self.console, transient=True, disable=quiet) as progress:
+            client = NotebookClient(
+                self.notebook,
+                timeout=CELL_TIMEOUT,
+                startup_timeout=300,
+                kernel_name="python3",
+                record_timing=False,
+                config=KERNEL_CONFIG,
+                resources={"metadata": {"path": str(self.folder)}},
+                shutdown_kernel="immediate",
+                on_notebook_start=self._take_ctrl_c,
+                on_cell_execute=self._announcer(progress),
+            )
+            try:
+                client.execute(env=_kernel_environment())
+            except CellExecutionError as error:
+                return f"{error.ename}: {error.evalue}"
+            except (Exception, asyncio.CancelledError) as error:
+                if self.interrupted:
+                    raise KeyboardInterrupt from None
+                return f"{type(error).__name__}: {error}"
+
+    def _announcer(self, progress: Progress) -> Callable:
+        """Return the hook that says which cell is running, and for how long."""
+        code = [i for i, cell in enumerate(self.notebook.cells) if cell.cell_type == "code"]
+        task, start = progress.add_task(self.label), time.perf_counter()
+
+        def announce(cell, cell_index):
             position = code.index(cell_index) + 1
-            text = f"{label}, cell {position}/{len(code)}"
-            progress.update(task, description=text)
+            text = f"{self.label}, cell {position}/{len(code)}"
+            progress.reset(task, description=text)
             # in a log no line can be rewritten: show the first cell and every tenth
-            if not console.is_terminal and (position == 1 or position % 10 == 0):
-                _say(console, f"{text} after {time.perf_counter() - start:.0f} s")
+            if not self.console.is_terminal and (position == 1 or position % 10 == 0):
+                _say(self.console, f"{text} after {time.perf_counter() - start:.0f} s")
 
-        def take_ctrl_c(**kwargs):
-            # nbclient's own handler shuts the kernel down beside the execution, which trips over
-            # that; cancelled, the execution shuts it down itself, and calls the kernel dead
-            def cancel():
-                interrupted.append(True)
-                execution.cancel()
+        return announce
 
-            execution = asyncio.current_task()
-            asyncio.get_running_loop().add_signal_handler(signal.SIGINT, cancel)
+    def _take_ctrl_c(self, **kwargs) -> None:
+        """Let Ctrl-C cancel the execution, which then shuts its kernel down.
 
-        client = NotebookClient(
-            notebook,
-            timeout=CELL_TIMEOUT,
-            kernel_name="python3",
-            record_timing=False,
-            config=KERNEL_CONFIG,
-            resources={"metadata": {"path": str(source.parent)}},
-            shutdown_kernel="immediate",
-            on_notebook_start=take_ctrl_c,
-            on_cell_execute=on_execute,
-        )
-        try:
-            client.execute(env=_kernel_environment())
-        except CellExecutionError as error:
-            return notebook, f"{error.ename}: {error.evalue}"
-        except (CellTimeoutError, DeadKernelError, asyncio.CancelledError) as error:
-            if interrupted:
-                raise KeyboardInterrupt from None
-            return notebook, f"{type(error).__name__}: {error}"
-    return notebook, None
+        nbclient's own handler shuts the kernel down beside the execution, which trips over that.
+        """
+        execution = asyncio.current_task()
+
+        def cancel():
+            self.interrupted = True
+            execution.cancel()
+
+        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, cancel)
+
+
+def _same(first: Path, second: Path) -> bool:
+    return first.resolve() == second.resolve()
 
 
 def _say(console: Console, text: str) -> None:

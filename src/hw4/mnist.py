@@ -102,9 +102,17 @@ def validation_mask(labels: np.ndarray, size: int = VALIDATION_SIZE) -> np.ndarr
 def as_input(images: np.ndarray) -> np.ndarray:
     """Scale uint8 images (n, 28, 28) to float32 in [0, 1] with a channel axis: (n, 28, 28, 1).
 
+    Raises:
+        ValueError: images of another dtype or rank, for instance those that are scaled already.
+
     >>> as_input(np.full((1, 28, 28), 255, np.uint8)).max()
     np.float32(1.0)
     """
+    if images.dtype != np.uint8 or images.ndim != 3:
+        raise ValueError(
+            f"images must be uint8 of shape (n, h, w); got {images.dtype} of shape {images.shape}. "
+            "Scale the images as they were loaded, once."
+        )
     return images[..., None].astype(np.float32) / np.float32(255)
 
 

@@ -35,10 +35,15 @@ def read(path: Path) -> Finding:
     if not documents:
         finding.problems.append("no claims table")
         return finding
-    document = documents[-1]
-    finding.environment = {key: value for key, value in document.items() if key != "claims"}
-    finding.claims = list(document.get("claims", []))
-    finding.problems += _claim_problems(path, document)
+    try:
+        document = dict(documents[-1])
+        problems = _claim_problems(path, document)
+        finding.claims = document.pop("claims")
+        finding.environment = document
+        rows(finding)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        finding.claims, problems = [], [f"the claims are malformed: {error!r}"]
+    finding.problems += problems
     return finding
 
 

@@ -14,14 +14,17 @@ KERAS_BACKEND       `tensorflow` (default), `jax` or `torch`; read by Keras itse
 """
 
 import contextlib
+import functools
 import os
 import platform
+import re
 import sys
 import tempfile
 from importlib import metadata
 from pathlib import Path
 
 PROFILES = ("standard", "full")
+LARGEST_SEED = 2**32 - 1  # what NumPy's legacy generator takes
 ROOT = Path(__file__).resolve().parents[2]
 DATA, BUILD, NOTEBOOKS = ROOT / "data", ROOT / "build", ROOT / "notebooks"
 BACKEND_PACKAGES = {"tensorflow": "tensorflow", "jax": "jax", "torch": "torch"}
@@ -45,13 +48,16 @@ def profile() -> str:
 def path_setting(variable: str) -> Path | None:
     """Return the existing path that `variable` names, or None when it is unset.
 
+    A relative path starts at the project's folder.
+
     Raises:
         ValueError: the path does not exist.
     """
     value = os.environ.get(variable)
     if not value:
         return None
-    path = Path(value).expanduser()
+    # a notebook runs in its own folder, so that a relative path needs one fixed meaning
+    path = ROOT / Path(value).expanduser()
     if not path.exists():
         raise ValueError(
             f"{variable} must be an existing path; got {value!r}. Correct it, or unset it to go on "
@@ -60,19 +66,18 @@ def path_setting(variable: str) -> Path | None:
     return path
 
 
-def integer_setting(variable: str, minimum: int) -> int | None:
+def integer_setting(variable: str, low: int, high: int) -> int | None:
     """Return the integer that `variable` holds, or None when it is unset.
 
     Raises:
-        ValueError: it is not an integer, or below `minimum`.
+        ValueError: it is not an integer from `low` to `high`.
     """
     value = os.environ.get(variable)
     if not value:
         return None
-    if not value.strip().lstrip("-").isdigit() or int(value) < minimum:
+    if not re.fullmatch(r"\s*[0-9]{1,10}\s*", value) or not low <= int(value) <= high:
         raise ValueError(
-            f"{variable} must be an integer of at least {minimum}; got {value!r}. Correct or "
-            "unset it."
+            f"{variable} must be an integer from {low} to {high}; got {value!r}. Correct it."
         )
     return int(value)
 
@@ -90,20 +95,21 @@ def start(seed: int) -> int:
         The seed in force, for the generators that a notebook makes itself.
 
     Raises:
-        ValueError: a negative seed, or an environment variable with a senseless value.
+        ValueError: a seed out of range, or an environment variable with a senseless value.
+        RuntimeError: TensorFlow has computed before, so that its devices cannot be set up.
     """
-    override = integer_setting("HW4_SEED", minimum=0)
+    override = integer_setting("HW4_SEED", 0, LARGEST_SEED)
     seed = seed if override is None else override
-    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-        raise ValueError(f"seed must be an integer from 0; got {seed!r}. Choose for instance 7.")
-    threads = integer_setting("HW4_THREADS", minimum=1)
-    fresh = "keras" not in sys.modules
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed <= LARGEST_SEED:
+        raise ValueError(
+            f"seed must be an integer from 0 to {LARGEST_SEED}; got {seed!r}. Choose 7, say."
+        )
+    threads = integer_setting("HW4_THREADS", 1, 1024)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with _quiet_stderr():
         import keras
 
-        if fresh:
-            _configure(keras.backend.backend(), threads)
+        _configure(keras.backend.backend(), threads)
     keras.utils.set_random_seed(seed)
     return seed
 
@@ -158,7 +164,9 @@ def device() -> str:
     return f"CPU ({os.cpu_count()} cores)"
 
 
+@functools.cache
 def _configure(backend: str, threads: int | None) -> None:
+    """Settings of a process that the backend takes once, before it computes anything."""
     import cv2
 
     if threads:
@@ -167,11 +175,17 @@ def _configure(backend: str, threads: int | None) -> None:
         import tensorflow as tf
 
         tf.config.experimental.enable_op_determinism()
-        for gpu in tf.config.list_physical_devices("GPU"):
-            tf.config.experimental.set_memory_growth(gpu, True)
-        if threads:
-            tf.config.threading.set_intra_op_parallelism_threads(threads)
-            tf.config.threading.set_inter_op_parallelism_threads(threads)
+        try:
+            for gpu in tf.config.list_physical_devices("GPU"):
+                tf.config.experimental.set_memory_growth(gpu, True)
+            if threads:
+                tf.config.threading.set_intra_op_parallelism_threads(threads)
+                tf.config.threading.set_inter_op_parallelism_threads(threads)
+        except RuntimeError as error:
+            raise RuntimeError(
+                "start() must come before TensorFlow computes anything; it has computed already. "
+                "Restart the kernel and run the cells in order."
+            ) from error
     elif backend == "torch" and threads:
         import torch
 
