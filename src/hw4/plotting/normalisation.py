@@ -1,0 +1,83 @@
+"""Figures of question 6."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+from hw4.plotting import GREY, new_axes
+
+
+def histograms(panels, *, xlabel, bins=50):
+    """Draw the distribution of each feature as one outline, panels side by side.
+
+    Args:
+        panels: title to {name of a feature: (n,) values}.
+        xlabel: meaning of the values.
+        bins: bars over the range of a panel, the same for all its features.
+
+    Returns:
+        The Axes, one a panel.
+    """
+    _, axes = plt.subplots(1, len(panels), figsize=(10, 3.4), squeeze=False)
+    for ax, (title, features) in zip(axes[0], panels.items(), strict=True):
+        values = np.stack(list(features.values()))
+        edges = np.linspace(values.min(), values.max(), bins + 1)
+        for name, one in features.items():
+            ax.hist(one, edges, density=True, histtype="step", linewidth=1.5, label=name)
+        ax.set(title=title, xlabel=xlabel, yticks=[])
+        ax.set_ylabel("density")
+    axes[0, -1].legend(loc="upper right")
+    return axes[0]
+
+
+def against_theory(x, measured, predicted, *, xlabel, ylabel, title="", ax=None, **figure):
+    """Draw measured points over the lines that theory predicts, on logarithmic axes.
+
+    Args:
+        x: (n,) positive positions.
+        measured: name to (n,) positive values, drawn as points.
+        predicted: name, one of those measured, to (n,) positive values, drawn as a line.
+        xlabel: meaning and unit of x.
+        ylabel: meaning and unit of the values.
+        title: text above.
+        ax: where to draw; a new figure by default.
+        figure: options of a new figure.
+    """
+    ax = new_axes(ax, **figure)
+    for name, values in measured.items():
+        (points,) = ax.plot(x, values, "o", markersize=5, label=name)
+        if name in predicted:
+            ax.plot(x, predicted[name], color=points.get_color(), linewidth=1)
+    ax.set(xscale="log", yscale="log", xlabel=xlabel, ylabel=ylabel, title=title)
+    ax.minorticks_off()
+    ax.legend()
+    return ax
+
+
+def convergence(histories, goal, *, ylabel, ax=None, **figure):
+    """Draw runs of different length up to a common goal, and mark where each reached it.
+
+    Args:
+        histories: name to {number of batches: value}.
+        goal: drawn as a dashed line.
+        ylabel: meaning of the values.
+        ax: where to draw; a new figure by default.
+        figure: options of a new figure.
+    """
+    ax = new_axes(ax, **figure)
+    ax.axhline(goal, color=GREY, linestyle="--", linewidth=1)
+    for name, history in histories.items():
+        steps, values = zip(*history.items(), strict=True)
+        (line,) = ax.plot(steps, values, label=name)
+        if values[-1] >= goal:
+            ax.plot(steps[-1], values[-1], "o", color=line.get_color())
+            ax.annotate(
+                f"{steps[-1]:,}",
+                (steps[-1], values[-1]),
+                xytext=(0, 6),
+                textcoords="offset points",
+                ha="center",
+                color=line.get_color(),
+            )
+    ax.set(xlabel="batches", ylabel=ylabel)
+    ax.legend(loc="lower right")
+    return ax
