@@ -287,5 +287,6 @@ def number_text(value) -> str:
         return f"{value:,}"
     if isinstance(value, list):
         # without thousands separators, which would look like more commas of the list
-        return "(" + ", ".join(str(v) if isinstance(v, int) else number_text(v) for v in value) + ")"
+        items = (str(v) if isinstance(v, int) else number_text(v) for v in value)
+        return f"({', '.join(items)})"
     return str(value)
