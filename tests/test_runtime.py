@@ -98,6 +98,8 @@ x, y = np.zeros((8, 4), "float32"), np.zeros((8, 1), "float32")
 model = keras.Sequential([keras.layers.Dense(1)])
 model.compile("sgd", "mse")
 model.fit(x, y, verbose=0)
+for size in range(1, 8):  # each needs a new graph, about which TensorFlow likes to warn
+    keras.Sequential([keras.layers.Dense(size)]).predict(x, verbose=0)
 print(repr(float(model.predict(x + 1, verbose=0)[0, 0])))
 """
 

@@ -174,6 +174,8 @@ def _configure(backend: str, threads: int | None) -> None:
     if backend == "tensorflow":
         import tensorflow as tf
 
+        # its warnings about retracing would go into the notebooks of those who build many models
+        tf.get_logger().setLevel("ERROR")
         tf.config.experimental.enable_op_determinism()
         try:
             for gpu in tf.config.list_physical_devices("GPU"):
