@@ -74,6 +74,28 @@ def test_path_setting(monkeypatch, tmp_path):
         runtime.path_setting("HW4_GAS")
 
 
+ROLE = {
+    "KERASTUNER_TUNER_ID": "tuner0",
+    "KERASTUNER_ORACLE_IP": "127.0.0.1",
+    "KERASTUNER_ORACLE_PORT": "8000",
+}
+
+
+def test_search_role(monkeypatch):
+    for name in ROLE:
+        monkeypatch.delenv(name, raising=False)
+    assert runtime.search_role() is None
+    for name, value in ROLE.items():
+        monkeypatch.setenv(name, value)
+    assert runtime.search_role() == ("tuner0", "127.0.0.1", 8000)
+    monkeypatch.setenv("KERASTUNER_ORACLE_PORT", "70000")
+    with pytest.raises(ValueError, match="PORT must be an integer from 1 to 65535; got '70000'"):
+        runtime.search_role()
+    monkeypatch.delenv("KERASTUNER_ORACLE_IP")
+    with pytest.raises(ValueError, match="all or not at all; got no KERASTUNER_ORACLE_IP"):
+        runtime.search_role()
+
+
 def test_environment_is_plain_and_complete():
     found = runtime.environment(7, "some data")
     assert json.loads(json.dumps(found)) == found

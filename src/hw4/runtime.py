@@ -10,6 +10,7 @@ HW4_WEIGHTS_DIR     folder with pretrained weight files (question 2)
 HW4_GRAZPEDWRI      folder with the wrist radiographs (question 2)
 HW4_GAS             file with the gas consumption table (question 3)
 KERAS_BACKEND       `tensorflow` (default), `jax` or `torch`; read by Keras itself
+KERASTUNER_*        who takes part in a search on several machines: see `search_role`
 =================== ============================================================
 """
 
@@ -80,6 +81,25 @@ def integer_setting(variable: str, low: int, high: int) -> int | None:
             f"{variable} must be an integer from {low} to {high}; got {value!r}. Correct it."
         )
     return int(value)
+
+
+def search_role() -> tuple[str, str, int] | None:
+    """Return (id, address, port) of this process in a distributed search, None when it is alone.
+
+    These are Keras Tuner's own variables; the id of the process that hands out trials has
+    "chief" in it, and the address and port are that process's.
+
+    Raises:
+        ValueError: some are set and others not, or the port is no port.
+    """
+    names = ("KERASTUNER_TUNER_ID", "KERASTUNER_ORACLE_IP", "KERASTUNER_ORACLE_PORT")
+    values = [os.environ.get(name) for name in names]
+    if not any(values):
+        return None
+    if not all(values):
+        missing = ", ".join(name for name, value in zip(names, values, strict=True) if not value)
+        raise ValueError(f"{', '.join(names)} must be set all or not at all; got no {missing}.")
+    return values[0], values[1], integer_setting(names[2], 1, 65535)
 
 
 def start(seed: int) -> int:
