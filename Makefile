@@ -17,7 +17,7 @@ export MPLCONFIGDIR := $(CURDIR)/build/cache/matplotlib
 export IPYTHONDIR := $(CURDIR)/build/cache/ipython
 .NOTPARALLEL:
 
-.PHONY: help run test test-fast lint unit notebooks lab refresh bench doctor clean
+.PHONY: help run test test-fast lint unit notebooks lab refresh weights bench doctor clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -49,6 +49,9 @@ lab: $(READY)  ## open the notebooks in JupyterLab
 
 refresh: $(READY)  ## execute the notebooks in place, to commit new outputs
 	@$(BIN)/hw4 run --in-place $(NOTEBOOKS)
+
+weights: $(READY)  ## fetch and verify the ImageNet weights of question 2
+	@$(BIN)/python -m hw4.weights
 
 bench: $(READY)  ## run the side-by-side measurements
 	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done

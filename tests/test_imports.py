@@ -17,7 +17,7 @@ LEAVES = {
     "conv_shapes": set(),
     "grad_cam": {"keras", "numpy", "cv2", "tensorflow", "torch", "jax"},
 }
-BACKEND_SWITCHES = {"runtime", "score_graph"}
+BACKEND_SWITCHES = {"runtime", "score_graph", "finetune"}
 
 
 def module_of(path: Path) -> str:

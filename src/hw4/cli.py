@@ -1,11 +1,11 @@
-"""The command line: `hw4 run | report | shapes | doctor`."""
+"""The command line: `hw4 run | report | shapes | tune | doctor`."""
 
 import argparse
 import json
 import sys
 from pathlib import Path
 
-from hw4 import runtime
+from hw4 import runtime, tuning_command
 
 EXECUTED, REPORT = runtime.BUILD / "notebooks", runtime.BUILD / "report"
 
@@ -53,6 +53,10 @@ def _parser() -> argparse.ArgumentParser:
     shapes.add_argument("--convention", choices=("keras", "pytorch"), default="keras")
     shapes.add_argument("--json", action="store_true", help="print the rows as JSON")
     shapes.set_defaults(run=_shapes)
+
+    tune = commands.add_parser("tune", help="the search of question 1, on one process or many")
+    tuning_command.add_arguments(tune)
+    tune.set_defaults(run=tuning_command.run)
 
     doctor = commands.add_parser("doctor", help="check this installation and say what it has")
     doctor.set_defaults(run=_doctor)

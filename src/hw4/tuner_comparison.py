@@ -1,0 +1,106 @@
+"""The three tuners on a stubbed objective of known optimum: equal budget, many seeds, seconds.
+
+The objective imitates an accuracy: a smooth hill over learning rate, width and dropout, of which
+a trial of e epochs sees all but a share exp(-e / 2), plus noise. Evaluating it costs nothing, so
+what is left is what the tuners do: how good their proposals are, and how long they think.
+"""
+
+import tempfile
+import time
+
+import keras_tuner
+import numpy as np
+
+from hw4.search_plan import Plan
+from hw4.tuner import open_search, records
+
+PEAK = 0.995
+NOISE = 0.002
+
+
+def stub_space() -> keras_tuner.HyperParameters:
+    """Return three hyperparameters that look like those of a network."""
+    hp = keras_tuner.HyperParameters()
+    hp.Float("learning_rate", 1e-5, 1e-3, sampling="log")
+    hp.Int("width", 32, 256, step=32)
+    hp.Float("dropout", 0.0, 0.5, step=0.1)
+    return hp
+
+
+def quality(values) -> float:
+    """Return the accuracy that a choice reaches when it is trained for ever; at most 0.995.
+
+    >>> quality({"learning_rate": 5e-4, "width": 192, "dropout": 0.2})
+    0.995
+    """
+    rate = np.log10(values["learning_rate"] / 5e-4)
+    width, dropout = (values["width"] - 192) / 224, values["dropout"] - 0.2
+    return float(PEAK - 0.03 * rate**2 - 0.02 * width**2 - 0.05 * dropout**2)
+
+
+def stub(values, epochs: int, seed: int) -> float:
+    """Return the noisy accuracy of a choice after some epochs; small rates learn slowly."""
+    speed = values["learning_rate"] / 5e-4
+    unlearned = 0.1 * np.exp(-epochs * min(1.0, 0.3 + 0.7 * speed) / 2)
+    return quality(values) - unlearned + NOISE * np.random.default_rng(seed).standard_normal()
+
+
+def run_stub(tuner: str, seed: int, trials: int, promoted: int, epochs=(2, 6), sign: int = 1):
+    """Search the stub once; return epochs spent, quality of the incumbent, seconds of thinking.
+
+    The incumbent is what the search would answer so far: the best score among the trials with
+    the longest budget that has been tried.
+
+    Args:
+        tuner: `random`, `bayesian` or `hyperband`.
+        seed: of the search.
+        trials: first trials, not for Hyperband.
+        promoted: trials that run again for longer, not for Hyperband.
+        epochs: of a first and of a promoted trial.
+        sign: -1 searches for the worst, which a tuner that learns notices.
+
+    Returns:
+        `spent` and `quality`, one entry a trial; `seconds` for each proposal; the `log`.
+    """
+    plan = Plan(
+        stub_space(), tuner, trials, seed, epochs=epochs, promoted=promoted, initial_points=4
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        search = open_search(plan, folder)
+        seconds = _timed(search.oracle)
+        search.run(lambda *trial: sign * stub(*trial))
+        log = records(search.oracle)
+    found = [
+        max(log[: i + 1], key=lambda record: (record["epochs"], record["score"]))
+        for i in range(len(log))
+    ]
+    return {
+        "spent": np.cumsum([record["epochs"] for record in log]),
+        "quality": np.array([quality(record["values"]) for record in found]),
+        "seconds": sum(seconds) / len(log),
+        "log": log,
+    }
+
+
+def learns_at(tuner: str, seed: int, trials: int, promoted: int) -> int:
+    """Return how many trials a tuner proposes before the scores begin to matter.
+
+    The same search runs for the best and for the worst score; up to here it proposes the same.
+    """
+    logs = [run_stub(tuner, seed, trials, promoted, sign=sign)["log"] for sign in (1, -1)]
+    pairs = zip(*logs, strict=True)
+    return next(i for i, (one, other) in enumerate(pairs) if one["values"] != other["values"])
+
+
+def _timed(oracle) -> list[float]:
+    """Measure what an oracle needs for each proposal; return the list that fills up."""
+    seconds, propose = [], oracle.populate_space
+
+    def populate_space(trial_id):
+        start = time.perf_counter()
+        response = propose(trial_id)
+        seconds.append(time.perf_counter() - start)
+        return response
+
+    oracle.populate_space = populate_space
+    return seconds

@@ -1,0 +1,248 @@
+"""Question 1: find a network for MNIST by searching, then train it once and properly.
+
+The search sees the training split and chooses by the validation split; neither it nor the final
+training ever asks for the test set. First trials are short and see few images, and the best of
+them run again for longer (`search`). The choice is then trained on all training images, with
+one-cycle learning rate and augmentation (`train_final`).
+"""
+
+import contextlib
+import logging
+import tempfile
+from itertools import pairwise
+from pathlib import Path
+
+import keras
+import keras_tuner
+import numpy as np
+
+from hw4 import conv_shapes as cs
+from hw4 import mnist, search_space, training
+from hw4.search_plan import Plan, write_json
+from hw4.tuner import open_search, records
+
+# Every trial is another network, so TensorFlow's advice against tracing often does not apply.
+logging.getLogger("tensorflow").setLevel(logging.ERROR)
+
+BATCH_SIZE = 128
+# Smaller batches give a short trial enough steps to tell networks apart.
+TRIAL_BATCH_SIZE = 64
+# A trial of e epochs sees this many images e times in each of its e epochs.
+IMAGES_PER_EPOCH = 4_000
+# Forward MACs of the final training: a cheaper network gets more epochs for the same time.
+FINAL_MACS = 3e12
+FINAL_EPOCHS = (5, 12)
+
+
+def build_model(hp, learning_rate=None) -> keras.Model:
+    """Return the compiled network of one point of the search space.
+
+    Every block is convolution, ReLU, pooling where the map is large enough, dropout; every dense
+    layer has ReLU and dropout; the output is a softmax over ten digits.
+
+    Args:
+        hp: Keras Tuner hyperparameters, in which the space is declared if it is not yet, or a
+            mapping of names to values.
+        learning_rate: a number or schedule instead of the chosen learning rate.
+
+    Raises:
+        ShapeError: values outside the space that cannot be built.
+    """
+    is_container = isinstance(hp, keras_tuner.HyperParameters)
+    values = search_space.declare(hp).values if is_container else hp
+    described = search_space.network(values)
+    cs.trace(described, search_space.INPUT_SHAPE)
+    layers = [keras.Input(search_space.INPUT_SHAPE)]
+    for layer, following in pairwise([*described, None]):
+        layers += _keras_layers(layer, following, values)
+    model = keras.Sequential(layers)
+    rate = values["learning_rate"] if learning_rate is None else learning_rate
+    model.compile(
+        optimizer=_optimizer(values["optimizer"], rate),
+        loss="sparse_categorical_crossentropy",
+        metrics=["accuracy"],
+    )
+    return model
+
+
+def plan(
+    tuner: str = "random",
+    *,
+    trials: int = 12,
+    promoted: int = 3,
+    epochs: tuple[int, int] = (2, 4),
+    seed: int = 0,
+    mac_budget: int = search_space.MAC_BUDGET,
+) -> Plan:
+    """Return the plan of a search on MNIST; `Plan` explains the arguments.
+
+    Args:
+        tuner: `random`, `bayesian` or `hyperband`.
+        trials: first trials.
+        promoted: how many of the best run again for longer.
+        epochs: of a first and of a promoted trial; e epochs see 4,000 e images.
+        seed: any integer from 0.
+        mac_budget: most MACs of a network for one image.
+    """
+    data = {
+        "file": mnist.SHA256,
+        "images_per_epoch": IMAGES_PER_EPOCH,
+        "batch_size": TRIAL_BATCH_SIZE,
+        "mac_budget": mac_budget,
+        "output_budget": search_space.OUTPUT_BUDGET,
+    }
+    return Plan(
+        space=search_space.declare(keras_tuner.HyperParameters()),
+        tuner=tuner,
+        trials=trials,
+        promoted=promoted,
+        epochs=tuple(epochs),
+        seed=seed,
+        repair=lambda values: search_space.shrink(values, mac_budget),
+        data=data,
+    )
+
+
+def search(tuner: str = "random", *, folder: str | Path | None = None, **options) -> list[dict]:
+    """Search on the training split of MNIST, choose by its validation split, return every trial.
+
+    Args:
+        tuner: `random`, `bayesian` or `hyperband`.
+        folder: where the search is kept, so that an interrupted one goes on; a temporary folder
+            by default, for a search that starts anew.
+        options: see `plan`.
+
+    Returns:
+        One mapping for each trial: `trial`, `parent` (the shorter trial it repeats), `values`,
+        `epochs`, `score` (validation accuracy), `seconds`, `status`, `message`. `tuner.best`
+        picks the winner.
+
+    Raises:
+        ValueError: an argument outside its range, or a folder of another search.
+    """
+    planned = plan(tuner, **options)
+    with contextlib.ExitStack() as stack:
+        if folder is None:
+            folder = stack.enter_context(tempfile.TemporaryDirectory())
+        found = open_search(planned, folder)
+        found.run(trainer())
+        log = records(found.oracle)
+        write_json(Path(folder) / "log.json", log)
+    return log
+
+
+def trainer():
+    """Return `evaluate(values, epochs, seed)`: train on a subset, score on the validation split."""
+    images, labels = inputs("train")
+    held_out = inputs("validation")
+    # The classes of the first n images of any n are mixed by this one shuffle.
+    order = np.random.default_rng(0).permutation(len(images))
+
+    def evaluate(values: dict, epochs: int, seed: int) -> float:
+        subset = order[: IMAGES_PER_EPOCH * epochs]
+        return fit_and_score(
+            values, (images[subset], labels[subset]), held_out, epochs=epochs, seed=seed
+        )
+
+    return evaluate
+
+
+def fit_and_score(
+    values, data, held_out, *, epochs: int, seed: int, batch_size: int = TRIAL_BATCH_SIZE
+) -> float:
+    """Train the network of `values` with one-cycle learning rate; return its held-out accuracy.
+
+    Args:
+        values: hyperparameters; the chosen learning rate is the peak of the cycle.
+        data: images (n, 28, 28, 1) and labels (n,) to train on.
+        held_out: images and labels to score on.
+        epochs: passes over the data.
+        seed: of the initial weights, dropout and order.
+        batch_size: images a step.
+    """
+    keras.backend.clear_session(free_memory=False)
+    keras.utils.set_random_seed(seed)
+    images, labels = data
+    count = training.steps(len(images), batch_size, epochs)
+    model = build_model(values, training.one_cycle(values["learning_rate"], count))
+    training.fit(model, images, labels, epochs=epochs, batch_size=batch_size, seed=seed)
+    return model.evaluate(*held_out, batch_size=500, verbose=0)[1]
+
+
+def final_epochs(values) -> int:
+    """Return the epochs that `train_final` gives a network: its share of a fixed sum of MACs."""
+    affordable = FINAL_MACS / (search_space.macs(values) * 60_000)
+    return int(np.clip(affordable, *FINAL_EPOCHS))
+
+
+def train_final(values: dict, *, seed: int, epochs: int | None = None):
+    """Train the chosen network on all 60,000 training images, augmented, with one-cycle rate.
+
+    The validation images have done their work when the choice is made, so they train too. The
+    peak of the learning rate is the chosen one, which the task limits to 0.001.
+
+    Args:
+        values: hyperparameters of the winner.
+        seed: of the initial weights, dropout, order and augmentation.
+        epochs: `final_epochs` by default.
+
+    Returns:
+        The trained model, and the history of `training.fit`.
+    """
+    keras.backend.clear_session(free_memory=False)
+    keras.utils.set_random_seed(seed)
+    parts = [inputs(split) for split in ("train", "validation")]
+    images, labels = (np.concatenate(pieces) for pieces in zip(*parts, strict=True))
+    epochs = final_epochs(values) if epochs is None else epochs
+    count = training.steps(len(images), BATCH_SIZE, epochs)
+    model = build_model(values, training.one_cycle(values["learning_rate"], count))
+    history = training.fit(
+        model,
+        images,
+        labels,
+        epochs=epochs,
+        batch_size=BATCH_SIZE,
+        seed=seed,
+        augmented=True,
+        label="final training",
+    )
+    return model, history
+
+
+def inputs(split: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return a split of MNIST as a network takes it: (n, 28, 28, 1) in [0, 1], and labels (n,)."""
+    images, labels = mnist.load(split)
+    return mnist.as_input(images), labels
+
+
+def _keras_layers(layer, following, values) -> list[keras.layers.Layer]:
+    """Return one described layer in Keras, with the activation and dropout that belong after it."""
+    kinds, made = keras.layers, []
+    match layer:
+        case cs.Conv2D(filters, kernel_size, padding=padding):
+            made = [kinds.Conv2D(filters, kernel_size, padding=padding, activation="relu")]
+        case cs.MaxPool2D(size):
+            made = [kinds.MaxPooling2D(size)]
+        case cs.AvgPool2D(size):
+            made = [kinds.AveragePooling2D(size)]
+        case cs.Flatten():
+            made = [kinds.Flatten()]
+        case cs.Dense(units):
+            made = [kinds.Dense(units, activation="relu" if following else "softmax")]
+    ends_block = isinstance(following, cs.Conv2D | cs.Flatten)
+    ends_dense = isinstance(layer, cs.Dense) and following is not None
+    rate = values["dropout_conv"] * ends_block + values["dropout_dense"] * ends_dense
+    return [*made, kinds.Dropout(rate)] if rate else made
+
+
+def _optimizer(name: str, rate) -> keras.optimizers.Optimizer:
+    match name:
+        case "adam":
+            return keras.optimizers.Adam(rate)
+        case "rmsprop":
+            # Unlike Adam, it does not normalise its momentum: steps are up to 10 times the rate.
+            return keras.optimizers.RMSprop(rate, momentum=0.9)
+        case "sgd":
+            return keras.optimizers.SGD(rate, momentum=0.9, nesterov=True)
+    known = ", ".join(search_space.OPTIMIZERS)
+    raise ValueError(f"optimizer must be one of {known}; got {name!r}. Choose one of these.")

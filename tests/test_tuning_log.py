@@ -1,0 +1,109 @@
+"""What is read from the log of a search, against scipy and by hand."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from hw4 import search_log, search_space, tuner_comparison
+from hw4.tuner import best
+
+VALUES = {"conv_layers": 2, "filters_1": 16, "filters_2": 64, "kernel_size": 3, "pooling": "max"}
+VALUES |= {"dropout_conv": 0.1, "dense_layers": 1, "neurons_1": 32, "dropout_dense": 0.0}
+VALUES |= {"optimizer": "adam", "learning_rate": 1e-3}
+
+
+def record(trial, score, epochs=2, parent=None, **values):
+    status = "failed" if score is None else "completed"
+    return {
+        "trial": trial,
+        "parent": parent,
+        "values": VALUES | values,
+        "epochs": epochs,
+        "score": score,
+        "seconds": 1.25,
+        "status": status,
+        "message": None,
+    }
+
+
+LOG = [
+    record(0, 0.90, learning_rate=1e-4, optimizer="sgd"),
+    record(1, None),
+    record(2, 0.97, learning_rate=5e-4),
+    record(3, 0.95, learning_rate=4e-4, optimizer="rmsprop"),
+    record(4, 0.98, learning_rate=9e-4),
+    record(5, 0.99, epochs=4, parent=4, learning_rate=9e-4),
+]
+
+
+def test_rows_show_every_hyperparameter_and_say_what_failed():
+    rows = search_log.table(LOG)
+    assert rows[5] == {
+        **{"trial": "5", "repeats": "4", "filters": "16/64", "kernel": "3", "pooling": "max"},
+        **{"neurons": "32", "dropout": "0.1, 0.0", "optimizer": "adam", "rate": "9.0e-04"},
+        **{"MACs": "2.0 M", "epochs": "4", "score": "0.9900", "seconds": "1.2"},
+    }
+    assert rows[1]["score"] == "failed"
+    # 784 x 9 x 16 + 196 x 9 x 16 x 64 + 49 x 64 x 32 + 32 x 10
+    assert search_space.macs(VALUES) == 112_896 + 1_806_336 + 100_352 + 320
+
+
+def test_best_so_far_skips_failures():
+    spent, best = search_log.best_so_far(LOG)
+    assert spent.tolist() == [2, 4, 6, 8, 10, 14]
+    assert best.tolist() == [0.90, 0.90, 0.97, 0.97, 0.98, 0.99]
+    assert np.isnan(search_log.best_so_far(LOG[1:2])[1]).all()
+
+
+def test_only_short_completed_trials_are_compared():
+    assert [r["trial"] for r in search_log.first_trials(LOG)] == [0, 2, 3, 4]
+    assert search_log.first_trials([]) == []
+
+
+def test_influence_against_scipy_and_by_hand():
+    found = {row["name"]: row for row in search_log.influence(LOG)}
+    scores = [0.90, 0.97, 0.95, 0.98]
+    expected = stats.spearmanr([1e-4, 5e-4, 4e-4, 9e-4], scores)
+    assert found["learning_rate"]["effect"] == pytest.approx(expected.statistic) == 1.0
+    # Ranks 1 (sgd), 3 and 4 (adam), 2 (rmsprop) around 2.5: 1.5² + 2 x 1² + 0.5² of 5.
+    assert found["optimizer"]["effect"] == pytest.approx((2.25 + 2 + 0.25) / 5)
+    assert found["optimizer"]["measure"] == "eta squared"
+    assert found["kernel_size"]["effect"] is None
+    assert search_log.influence([]) == []
+
+
+def test_the_stub_has_its_top_where_it_says_and_short_trials_see_less():
+    top = {"learning_rate": 5e-4, "width": 192, "dropout": 0.2}
+    assert tuner_comparison.quality(top) == tuner_comparison.PEAK
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        other = {
+            "learning_rate": 10 ** rng.uniform(-5, -3),
+            "width": int(rng.choice(range(32, 257, 32))),
+            "dropout": float(rng.choice([0.0, 0.1, 0.3])),
+        }
+        assert tuner_comparison.quality(other) < tuner_comparison.PEAK
+    scores = [tuner_comparison.stub(top, epochs, seed=1) for epochs in (1, 2, 6)]
+    assert scores == sorted(scores)
+    assert tuner_comparison.stub(top, 2, 1) == tuner_comparison.stub(top, 2, 1)
+
+
+def test_the_race_is_fair_and_says_when_scores_matter():
+    runs = {
+        tuner: tuner_comparison.run_stub(tuner, 1, trials=11, promoted=3)
+        for tuner in ("random", "bayesian", "hyperband")
+    }
+    assert {int(run["spent"][-1]) for run in runs.values()} == {40}
+    for run in runs.values():
+        assert len(run["quality"]) == len(run["log"]) == len(run["spent"])
+        assert (run["quality"] <= tuner_comparison.PEAK).all()
+    assert runs["bayesian"]["seconds"] > runs["random"]["seconds"]
+    learns = [tuner_comparison.learns_at(tuner, 1, 11, 3) for tuner in runs]
+    assert learns == [11, 4, 5]
+
+
+def test_the_winner_is_the_best_of_the_longest():
+    log = [*LOG, record(6, 0.985, epochs=4, parent=2), record(7, 0.999), record(8, None, epochs=4)]
+    assert best(log)["trial"] == 5
+    assert best([*log, record(9, 0.99, epochs=4)])["trial"] == 5
+    assert best(log[:5])["trial"] == 4

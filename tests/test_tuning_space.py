@@ -1,0 +1,194 @@
+"""The search space of question 1 and the reported one: what is offered, built, and refused."""
+
+import itertools
+
+import keras
+import keras_tuner
+import numpy as np
+import pytest
+
+from hw4 import conv_shapes as cs
+from hw4 import search_space, tuning, tuning_reported
+from hw4.oracles import RandomOracle
+from hw4.search_plan import Plan
+
+SPACE = search_space.declare(keras_tuner.HyperParameters())
+LARGEST = {"kernel_size": 5, "pooling": "max", "conv_layers": 5, "dense_layers": 5}
+LARGEST |= {f"filters_{i}": 256 for i in range(1, 6)} | {f"neurons_{i}": 256 for i in range(1, 6)}
+LARGEST |= {"dropout_conv": 0.5, "dropout_dense": 0.5, "optimizer": "adam", "learning_rate": 1e-3}
+
+
+def points(count, budget=search_space.MAC_BUDGET, seed=0):
+    plan = Plan(SPACE, seed=seed, repair=lambda values: search_space.shrink(values, budget))
+    oracle = RandomOracle(plan)
+    return [oracle._draw(plan.generator(9, i)) for i in range(count)]
+
+
+def test_the_limits_of_the_task_and_the_forgotten_optimizer():
+    space = {hp.name: hp for hp in SPACE.space}
+    for name, most in (("conv_layers", 5), ("dense_layers", 5), ("learning_rate", 1e-3)):
+        assert space[name].max_value == most
+    for kind in ("filters", "neurons"):
+        assert [space[f"{kind}_{i}"].max_value for i in range(1, 6)] == [256] * 5
+    assert set(space["optimizer"].values) == {"adam", "rmsprop", "sgd"}
+    drawn = points(300)
+    for name in ("conv_layers", "dense_layers"):
+        assert {values[name] for values in drawn} == {1, 2, 3, 4, 5}
+    assert all(1e-4 <= values["learning_rate"] <= 1e-3 for values in drawn)
+    assert all(isinstance(values["filters_1"], int) for values in drawn)
+
+
+def test_filters_exist_only_in_networks_that_have_the_layer():
+    for values in points(50):
+        names = {name for name in values if name.startswith("filters_")}
+        assert names == {f"filters_{i}" for i in range(1, values["conv_layers"] + 1)}
+
+
+def test_keras_builds_what_conv_shapes_describes():
+    for values in points(12):
+        model = tuning.build_model(values)
+        rows = cs.trace(search_space.network(values), search_space.INPUT_SHAPE)
+        assert model.count_params() == sum(row.parameters for row in rows)
+        assert model.output_shape == (None, 10)
+        built = [layer for layer in model.layers if not isinstance(layer, keras.layers.Dropout)]
+        assert [tuple(layer.output.shape[1:]) for layer in built] == [r.output_shape for r in rows]
+        rate = float(keras.ops.convert_to_numpy(model.optimizer.learning_rate))
+        assert rate == pytest.approx(values["learning_rate"], rel=1e-6)
+        assert type(model.optimizer).__name__.lower() == values["optimizer"]
+
+
+@pytest.mark.parametrize("depth", range(1, 6))
+def test_every_depth_keeps_a_map_of_three(depth):
+    rows = cs.trace(search_space.network(LARGEST | {"conv_layers": depth}), (28, 28, 1))
+    flat = next(i for i, row in enumerate(rows) if isinstance(row.layer, cs.Flatten))
+    assert rows[flat - 1].output_shape[0] == {1: 14, 2: 7}.get(depth, 3)
+
+
+def test_dropout_sits_behind_blocks_and_dense_layers():
+    values = LARGEST | {"conv_layers": 2, "dense_layers": 1, "dropout_conv": 0.2}
+    kinds = [type(layer).__name__ for layer in tuning.build_model(values).layers]
+    block = ["Conv2D", "MaxPooling2D", "Dropout"]
+    assert kinds == [*block, *block, "Flatten", "Dense", "Dropout", "Dense"]
+    without = tuning.build_model(values | {"dropout_conv": 0.0, "dropout_dense": 0.0})
+    assert not any(isinstance(layer, keras.layers.Dropout) for layer in without.layers)
+
+
+def test_macs_by_hand():
+    values = LARGEST | {"conv_layers": 1, "dense_layers": 1, "filters_1": 16, "neurons_1": 32}
+    # convolution 28 x 28 x 25 x 16, dense 14 x 14 x 16 x 32, output 32 x 10
+    assert search_space.macs(values) == 313_600 + 100_352 + 320
+
+
+def test_shrinking_keeps_the_budget_and_touches_nothing_but_filters():
+    shrunk = search_space.shrink(LARGEST, 8_000_000)
+    assert search_space.macs(LARGEST) > 8_000_000 >= search_space.macs(shrunk)
+    assert {k: v for k, v in shrunk.items() if "filters" not in k} == {
+        k: v for k, v in LARGEST.items() if "filters" not in k
+    }
+    assert all(16 <= shrunk[f"filters_{i}"] <= 256 for i in range(1, 6))
+    assert search_space.shrink(shrunk, 8_000_000) == shrunk
+    assert search_space.outputs(shrunk) <= 60_000 < search_space.outputs(LARGEST)
+    # One halving less would break a budget: the last one was needed.
+    undone = [shrunk | {f"filters_{i}": 2 * shrunk[f"filters_{i}"]} for i in range(1, 6)]
+    costs = [(search_space.macs(values), search_space.outputs(values)) for values in undone]
+    assert any(macs > 8_000_000 or outputs > 60_000 for macs, outputs in costs)
+    wide = LARGEST | {"conv_layers": 1, "dense_layers": 1, "neurons_1": 16, "kernel_size": 3}
+    # 28 x 28 x 256 outputs are too many, although 2.6 million MACs are not.
+    assert search_space.macs(wide) < 8_000_000
+    assert search_space.outputs(wide) == 200_704
+    assert search_space.shrink(wide)["filters_1"] == 64
+    narrow = {name: 16 for name in LARGEST if name.startswith("filters")}
+    least = search_space.macs(LARGEST | narrow)
+    assert search_space.shrink(LARGEST, least) == LARGEST | narrow
+    with pytest.raises(ValueError, match=f"got {least - 1:,} MACs.*less than {least:,}"):
+        search_space.shrink(LARGEST, least - 1)
+
+
+def test_the_halving_that_saves_most_goes_first():
+    values = LARGEST | {"conv_layers": 3, "kernel_size": 3} | {"filters_1": 32, "filters_2": 64}
+    shrunk = search_space.shrink(values, search_space.macs(values) - 1)
+    single = [values | {f"filters_{i}": values[f"filters_{i}"] // 2} for i in (1, 2, 3)]
+    assert shrunk == min(single, key=search_space.macs)
+
+
+def test_all_proposals_of_50_seeds_are_affordable():
+    budget = 6_000_000
+    for seed in range(50):
+        for values in points(6, budget, seed):
+            assert search_space.macs(values) <= budget
+            assert search_space.outputs(values) <= search_space.OUTPUT_BUDGET
+
+
+def test_declaring_twice_changes_nothing():
+    hp = keras_tuner.HyperParameters()
+    search_space.declare(hp)
+    before = hp.get_config()
+    search_space.declare(hp)
+    assert hp.get_config() == before
+    model = tuning.build_model(keras_tuner.HyperParameters())
+    assert model.output_shape == (None, 10)
+
+
+def test_unknown_optimizer_is_refused():
+    with pytest.raises(ValueError, match=r"adam, rmsprop, sgd; got 'lion'"):
+        tuning.build_model(LARGEST | {"conv_layers": 1, "filters_1": 16, "optimizer": "lion"})
+
+
+def test_the_reported_space_by_really_building_500_points():
+    rng = np.random.default_rng(1)
+    verdicts = []
+    for _ in range(500):
+        values = tuning_reported.sample(rng)
+        try:
+            tuning_reported.build(values, initializer="zeros")
+            built = True
+        except ValueError:
+            built = False
+        assert built == (tuning_reported.obstacle(values) is None), values
+        verdicts.append(built)
+        if len(verdicts) % 50 == 0:
+            keras.backend.clear_session()
+    assert 0.5 < np.mean(verdicts) < 0.7
+
+
+def test_the_reported_network_counts_as_keras_counts():
+    values = tuning_reported.sample(np.random.default_rng(3)) | {"conv_layers": 2}
+    values |= {f"filters_{i}": 64 for i in range(2)} | {"dropout_conv_0": 0.1, "dropout_conv_1": 0}
+    rows = cs.trace(tuning_reported.network(values), (28, 28, 1))
+    built = tuning_reported.build(values, initializer="zeros")
+    assert built.count_params() == sum(row.parameters for row in rows)
+
+
+def test_sampled_points_are_points_of_the_declared_space():
+    for seed in range(20):
+        values = tuning_reported.sample(np.random.default_rng(seed))
+        hp = keras_tuner.HyperParameters()
+        hp.values = dict(values)
+        tuning_reported.declare(hp)
+        assert hp.values == values
+        for declared in hp.space:
+            if declared.name != "learning_rate":
+                options = list(declared.values)
+                assert any(value == pytest.approx(values[declared.name]) for value in options)
+
+
+@pytest.mark.parametrize(("p", "trials"), [(0.4, 5), (0.4, 8), (0.25, 6), (0.0, 5), (1.0, 3)])
+def test_abort_probability_against_all_sequences(p, trials):
+    expected = sum(
+        p ** sum(failed) * (1 - p) ** (trials - sum(failed))
+        for failed in itertools.product((0, 1), repeat=trials)
+        if "111" in "".join(map(str, failed))
+    )
+    assert tuning_reported.abort_probability(p, trials) == pytest.approx(expected)
+
+
+def test_abort_probability_refuses_what_is_no_probability():
+    with pytest.raises(ValueError, match=r"from 0 to 1; got 1\.5"):
+        tuning_reported.abort_probability(1.5, 5)
+
+
+def test_stock_searches_abort_about_as_often_as_computed():
+    aborted = np.mean([tuning_reported.stock_search_aborts(seed, 5) for seed in range(1, 41)])
+    expected = tuning_reported.abort_probability(0.4, 5)
+    assert abs(aborted - expected) < 4 * np.sqrt(expected * (1 - expected) / 40)
+    assert aborted > 0
