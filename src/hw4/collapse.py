@@ -1,0 +1,162 @@
+"""A classifier that always gives one answer: how to notice it, and guards against two causes.
+
+Accuracy alone does not show a collapse: it equals the share of a class, which may look good.
+"""
+
+import warnings
+
+import numpy as np
+
+#: Binary cross-entropy in float32 of an output of exactly 1 for a label 0: Keras clips at 1e-7,
+#: and 1 - (1 - 1e-7) is 2^-23 there, so -ln(2^-23) = 23 ln 2 = 15.942385.
+SOFTMAX_LOSS = float(23 * np.log(2))
+_LOSS_TOLERANCE = 1e-3
+
+
+def diagnose_collapse(y_true, y_prob, loss: float | None = None) -> tuple[str, ...]:
+    """Say in words everything that is suspicious about the predictions of a binary classifier.
+
+    A prediction is class 1 where its probability is at least 1/2. Looked for: one class for every
+    image, or for 95 % of them without the other class being found; one number for every image;
+    accuracy equal to a class share; balanced accuracy 1/2; the constant 1 of a softmax over one
+    unit, with its loss, 15.942385 times the share of class 0.
+
+    Args:
+        y_true: (n,) or (n, 1) labels, 0 or 1.
+        y_prob: (n,) or (n, 1) probabilities of class 1.
+        loss: mean binary cross-entropy, when known.
+
+    Returns:
+        The findings; empty for a classifier that shows none of these signs.
+
+    Raises:
+        ValueError: no images, other labels than 0 and 1, unequal lengths, or numbers that are no
+            probabilities.
+
+    >>> for finding in diagnose_collapse([1, 1, 0], [0.8, 0.8, 0.8]):
+    ...     print(finding)
+    constant prediction: class 1 for all 3 images
+    constant output: 0.8 for every image
+    accuracy 0.6666666666666666 is the share of class 1
+    balanced accuracy is 0.5, that of a coin
+    """
+    y_true, y_prob = _checked(y_true, y_prob)
+    predicted = y_prob >= 0.5
+    share = float(y_true.mean())
+    findings = []
+    if predicted.all() or not predicted.any():
+        answer = int(predicted[0])
+        findings.append(f"constant prediction: class {answer} for all {len(y_true)} images")
+    elif almost := _almost_constant(y_true, predicted):
+        findings.append(almost)
+    if len(y_prob) > 1 and np.ptp(y_prob) <= 1e-6:
+        findings.append(f"constant output: {y_prob[0]:.6g} for every image")
+    right = int((predicted == y_true).sum())
+    for label, count in ((1, int(y_true.sum())), (0, int(len(y_true) - y_true.sum()))):
+        if right == count:
+            shown = right / len(y_true)
+            findings.append(f"accuracy {shown!r} is the share of class {label}")
+    if share in (0, 1):
+        findings.append(f"only class {int(share)} occurs, so balanced accuracy says nothing")
+    elif _balanced_is_half(y_true, predicted):
+        findings.append("balanced accuracy is 0.5, that of a coin")
+    if (y_prob == 1).all():
+        findings.append("every output is exactly 1: the mark of a softmax over one unit")
+    if loss is not None and share < 1 and abs(loss - SOFTMAX_LOSS * (1 - share)) < _LOSS_TOLERANCE:
+        findings.append(
+            f"loss {loss:.6f} is {SOFTMAX_LOSS:.6f} times the share of class 0: "
+            "an output that is always exactly 1"
+        )
+    return tuple(findings)
+
+
+def check_head(model) -> None:
+    """Refuse a model that ends in a softmax over one unit.
+
+    softmax(z) = e^z / e^z = 1 whatever z is, so its output is constant. The training loss need not
+    show it: on TensorFlow, Keras 3 takes the loss from z, behind the softmax, and it falls as with
+    a sigmoid, while every prediction stays 1.
+
+    Raises:
+        ValueError: with the reason and the cure.
+    """
+    layer = model.layers[-1]
+    units = model.outputs[0].shape[-1]
+    name = getattr(getattr(layer, "activation", None), "__name__", type(layer).__name__)
+    if units == 1 and name.lower() == "softmax":
+        raise ValueError(
+            "head must not be a softmax over one unit; got Dense(1, softmax), whose output is "
+            f"e^z / e^z = 1 for every image, with a cross-entropy of {SOFTMAX_LOSS:.6f} times the "
+            "share of class 0. Use a sigmoid."
+        )
+
+
+def check_scale(images) -> None:
+    """Warn about images in 0..1, and refuse images that were preprocessed already.
+
+    VGG16 and ResNet50 (v1) learnt from 0..255 less the mean colour. Divided by 255, all images
+    lie within 1 of the same point, a spread the first layer was never shown.
+
+    Raises:
+        ValueError: negative pixels: preprocessing twice subtracts the means twice.
+    """
+    images = np.asarray(images)
+    if not images.size:
+        return
+    if images.min() < 0:
+        raise ValueError(
+            f"images must be from 0 to 255; got a minimum of {images.min():g}: they were "
+            "preprocessed already. Preprocess once, from a copy of the pixels."
+        )
+    if images.dtype.kind == "f" and images.max() <= 1:
+        warnings.warn(
+            f"images must be from 0 to 255; got a maximum of {images.max():g}: this looks like "
+            "1/255 scaling, with which VGG16 and ResNet50 see almost the same grey everywhere. "
+            "Leave the pixels unscaled.",
+            stacklevel=3,
+        )
+
+
+def _checked(y_true, y_prob) -> tuple[np.ndarray, np.ndarray]:
+    y_true, y_prob = (np.asarray(a, dtype=np.float64) for a in (y_true, y_prob))
+    for name, array in (("y_true", y_true), ("y_prob", y_prob)):
+        if not (array.ndim == 1 or (array.ndim == 2 and array.shape[1] == 1)) or not array.size:
+            raise ValueError(
+                f"{name} must have shape (n,) or (n, 1) with n at least 1; got {array.shape}. "
+                "Give one number an image."
+            )
+    y_true, y_prob = y_true.ravel(), y_prob.ravel()
+    if len(y_true) != len(y_prob):
+        raise ValueError(
+            f"y_prob must have as many entries as y_true; got {len(y_prob)} and {len(y_true)}."
+        )
+    if not np.isin(y_true, (0, 1)).all():
+        bad = y_true[~np.isin(y_true, (0, 1))][0]
+        raise ValueError(f"y_true must hold 0 and 1 only; got {bad:g}. Encode the two classes.")
+    if not ((y_prob >= 0) & (y_prob <= 1)).all():
+        bad = y_prob[~((y_prob >= 0) & (y_prob <= 1))][0]
+        raise ValueError(
+            f"y_prob must be from 0 to 1; got {bad:g}. Apply the sigmoid, and look for NaN in "
+            "the training loss."
+        )
+    return y_true.astype(int), y_prob
+
+
+def _almost_constant(y_true, predicted) -> str | None:
+    """Name the class that gets 95 % of the predictions without the other class being found."""
+    recalls = [float(np.mean(predicted[y_true == label] == label)) for label in np.unique(y_true)]
+    answer = int(predicted.mean() >= 0.5)
+    count = int((predicted == answer).sum())
+    if count < 0.95 * len(predicted) or len(recalls) < 2 or np.mean(recalls) >= 0.55:
+        return None
+    return f"almost constant prediction: class {answer} for {count} of {len(predicted)} images"
+
+
+def _balanced_is_half(y_true, predicted) -> bool:
+    """Compare the two recalls' sum with 1 in integers, free of rounding."""
+    positives, negatives = int(y_true.sum()), int((1 - y_true).sum())
+    hits, rejections = (
+        int((predicted & (y_true == 1)).sum()),
+        int((~predicted & (y_true == 0)).sum()),
+    )
+    return hits * negatives + rejections * positives == positives * negatives

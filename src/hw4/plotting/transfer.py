@@ -1,0 +1,134 @@
+"""Figures of question 2: radiographs with marks, confusion matrices, ROC curves, intervals."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.patches import Rectangle
+
+from hw4.plotting import BLUE, GREY, ORANGE, RED, new_axes
+
+
+def radiograph(image, title="", *, boxes=(), ax=None, colour=ORANGE, **figure):
+    """Draw one radiograph, with marked fractures as frames.
+
+    Args:
+        image: (h, w) grey or (h, w, 3) RGB.
+        title: text above; red where the prediction in it is wrong is the caller's choice.
+        boxes: (centre x, centre y, width, height) each, as shares of the image.
+        ax: where to draw; a new figure by default.
+        colour: of the frames.
+        figure: options of a new figure.
+    """
+    ax = new_axes(ax, **figure)
+    height, width = image.shape[:2]
+    ax.imshow(image)
+    for x, y, w, h in boxes:
+        corner = ((x - w / 2) * width - 0.5, (y - h / 2) * height - 0.5)
+        ax.add_patch(Rectangle(corner, w * width, h * height, fill=False, ec=colour, lw=1.5))
+    ax.set_title(title, fontsize=9)
+    ax.set_axis_off()
+    return ax
+
+
+def gallery(images, titles, *, boxes=None, columns=4, wrong=None, colour=ORANGE):
+    """Draw radiographs side by side; return the array of their Axes.
+
+    Args:
+        images: n images, (h, w) or (h, w, 3).
+        titles: n texts.
+        boxes: n lists of boxes as in `radiograph`.
+        columns: pictures a row.
+        wrong: n booleans; the titles of true ones are red.
+        colour: of the frames.
+    """
+    rows = -(-len(images) // columns)
+    figure = {"figsize": (2.15 * columns, 2.45 * rows), "squeeze": False}
+    axes = plt.subplots(rows, columns, **figure)[1]
+    for number, ax in enumerate(axes.flat):
+        ax.set_axis_off()
+        if number >= len(images):
+            continue
+        marked = boxes[number] if boxes is not None else ()
+        radiograph(images[number], titles[number], boxes=marked, ax=ax, colour=colour)
+        if wrong is not None and wrong[number]:
+            ax.title.set_color(RED)
+    return axes
+
+
+def confusion(counts, *, title="", names=("no fracture", "fracture"), ax=None, **figure):
+    """Draw a confusion matrix with its counts: rows are true, columns predicted.
+
+    Args:
+        counts: (2, 2) integers.
+        title: text above.
+        names: of the two classes.
+        ax: where to draw; a new figure by default.
+        figure: options of a new figure.
+    """
+    ax = new_axes(ax, **({"figsize": (3.4, 3.2)} | figure))
+    counts = np.asarray(counts)
+    # Shades are shares of the true class, so that the larger class does not drown the other.
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    ax.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    for (i, j), count in np.ndenumerate(counts):
+        ink = "white" if shares[i, j] > 0.5 else "black"
+        ax.text(j, i, f"{count:,}\n{shares[i, j]:.0%}", ha="center", va="center", color=ink)
+    ax.set_xticks(range(2), names)
+    ax.set_yticks(range(2), names, rotation=90, va="center")
+    ax.set(xlabel="predicted", ylabel="true", title=title)
+    ax.grid(False)
+    return ax
+
+
+def confusions(named):
+    """Draw several confusion matrices in a row; return the array of their Axes.
+
+    Args:
+        named: title to (2, 2) counts.
+    """
+    axes = plt.subplots(1, len(named), figsize=(3.2 * len(named), 3.2), squeeze=False)[1][0]
+    for ax, (title, counts) in zip(axes, named.items(), strict=True):
+        confusion(counts, title=title, ax=ax)
+        ax.title.set_fontsize(10)
+    return axes
+
+
+def roc(curves, *, title="", ax=None, **figure):
+    """Draw ROC curves beside the diagonal of chance.
+
+    Args:
+        curves: name to (false positive rates, true positive rates, area).
+        title: text above.
+        ax: where to draw; a new figure by default.
+        figure: options of a new figure.
+    """
+    ax = new_axes(ax, **({"figsize": (4.4, 4.0)} | figure))
+    for name, (false, true, area) in curves.items():
+        ax.plot(false, true, label=f"{name}: {area:.3f}")
+    ax.plot([0, 1], [0, 1], color=GREY, linestyle="--", linewidth=1, label="chance: 0.500")
+    ax.set(xlabel="false positive rate", ylabel="true positive rate", title=title, aspect="equal")
+    ax.legend(title="area under the curve", loc="lower right", fontsize=8, title_fontsize=8)
+    return ax
+
+
+def accuracies(names, values, intervals, majority, *, title="", ax=None, **figure):
+    """Draw accuracies with their 95 % intervals against the share of the majority class.
+
+    Args:
+        names: n texts.
+        values: n accuracies.
+        intervals: n pairs (low, high).
+        majority: what a constant prediction scores.
+        title: text above.
+        ax: where to draw; a new figure by default.
+        figure: options of a new figure.
+    """
+    ax = new_axes(ax, **({"figsize": (7.0, 0.6 + 0.55 * len(names))} | figure))
+    rows = np.arange(len(names))[::-1]
+    low, high = np.transpose(intervals)
+    values = np.asarray(values)
+    ax.errorbar(values, rows, xerr=[values - low, high - values], fmt="o", color=BLUE, capsize=4)
+    ax.axvline(majority, color=RED, linestyle="--", label=f"majority share {majority:.3f}")
+    ax.set_yticks(rows, names)
+    ax.set(xlabel="test accuracy, 95 % interval", title=title, ylim=(-0.6, len(names) - 0.4))
+    ax.legend(loc="center", bbox_to_anchor=(0.55, 0.5), fontsize=8)
+    return ax
