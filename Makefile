@@ -27,7 +27,7 @@ run: $(READY)  ## execute all notebooks into build/, render the report, print th
 
 test: lint unit notebooks  ## lint, unit tests, then every notebook executed and compared
 
-test-fast: lint unit  ## lint and unit tests, under a minute
+test-fast: lint unit  ## lint and unit tests, without the notebooks
 
 lint: $(READY)
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check -q .

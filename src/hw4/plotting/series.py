@@ -1,5 +1,7 @@
 """Figures of question 3: a series with its split, forecasts, repairs compared, gates."""
 
+import textwrap
+
 import matplotlib.dates as mdates
 import numpy as np
 
@@ -26,7 +28,7 @@ def split_series(dates, values, train_size: int, *, ylabel: str, title: str, ax=
     ax.axvline(dates[train_size], color=GREY, linestyle="--", linewidth=1)
     ax.set(ylabel=ylabel, title=title)
     _date_axis(ax)
-    for handle in ax.legend(loc="upper right").legend_handles:
+    for handle in ax.legend(loc="upper center").legend_handles:
         handle.set_linewidth(2)
     return ax
 
@@ -89,7 +91,7 @@ def scores(
     ax.set_yticks(rows, list(named))
     ax.set(
         xlabel=xlabel,
-        title=title,
+        title=textwrap.fill(title, 45),
         xlim=(min(values.min(), 0) - 0.12 * span, max(values.max(), 1) + 0.15 * span),
     )
     ax.invert_yaxis()
