@@ -4,7 +4,9 @@ python benchmarks/transfer.py [images] [pixels]; both kinds of epoch run in this
 the same phantom images, after a first epoch of each that is not counted.
 
 Last shown:
-LAST_SHOWN
+(PyTorch backend, 2 shared CPU cores, 192 phantom images, 96 pixels)
+VGG16: frozen network 17.98 s an epoch, features once 9.96 s, head 0.0105 s, 1716 times faster
+ResNet50: frozen network 2.97 s an epoch, features once 3.22 s, head 0.0122 s, 243 times faster
 """
 
 import statistics
