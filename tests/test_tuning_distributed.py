@@ -10,18 +10,16 @@ import time
 
 import pytest
 
-from hw4 import tuner_comparison, tuning_command, tuning_distributed
-from hw4.search_plan import Plan
-from hw4.tuner import open_search, records
-from hw4.tuning_distributed import Chief, conduct
+from hw4 import tuning_command
+from hw4.tuner import Plan, distributed, open_search, races, records
+from hw4.tuner.distributed import Chief, conduct
 
 LEASE = 5.0
 WORKER = """
     import os, signal, sys, time
     from pathlib import Path
-    from hw4 import tuner_comparison
-    from hw4.search_plan import Plan
-    from hw4.tuning_distributed import work
+    from hw4.tuner import Plan, races
+    from hw4.tuner.distributed import work
     mark = Path(sys.argv[1])
     def evaluate(values, epochs, seed):
         time.sleep(0.1)
@@ -30,18 +28,18 @@ WORKER = """
             os.kill(os.getpid(), signal.SIGKILL)
         while not mark.exists():
             time.sleep(0.02)
-        return tuner_comparison.stub(values, epochs, seed)
-    work(Plan(tuner_comparison.stub_space(), trials=4, promoted=2, seed=3), evaluate, lease=5)
+        return races.stub(values, epochs, seed)
+    work(Plan(races.stub_space(), trials=4, promoted=2, seed=3), evaluate, lease=5)
 """
 
 
 def plan(**changes):
-    return Plan(tuner_comparison.stub_space(), **{"trials": 4, "promoted": 2, "seed": 3} | changes)
+    return Plan(races.stub_space(), **{"trials": 4, "promoted": 2, "seed": 3} | changes)
 
 
 def local(folder):
     search = open_search(plan(), folder)
-    search.run(tuner_comparison.stub)
+    search.run(races.stub)
     return records(search.oracle)
 
 
@@ -105,13 +103,13 @@ def test_a_heartbeat_keeps_a_busy_worker(tmp_path):
 
     class Client:
         def get_trial(self, trial_id):
-            tuning_distributed.protos.get_service()
+            distributed.protos.get_service()
             chief._servicer.GetTrial(argparse.Namespace(trial_id=trial_id), None)
 
     waiting = threading.Thread(target=chief.wait, daemon=True)
     waiting.start()
     try:
-        with tuning_distributed._heartbeat(Client(), trial.trial_id, 0.15):
+        with distributed._heartbeat(Client(), trial.trial_id, 0.15):
             time.sleep(1.5)
             assert oracle.tuner_ids == {"busy"}
     finally:
@@ -144,9 +142,9 @@ def test_no_worker_is_sent_home_while_a_trial_may_come_back(tmp_path):
 
 def test_a_worker_with_another_plan_is_refused(tmp_path):
     space = open_search(plan(), tmp_path).oracle.get_space()
-    tuning_distributed._agree(space, plan())
+    distributed._agree(space, plan())
     with pytest.raises(ValueError, match=r"plan must be the chief's; got \w+, and the chief has"):
-        tuning_distributed._agree(space, plan(seed=4))
+        distributed._agree(space, plan(seed=4))
 
 
 def test_an_address_of_another_machine_is_refused(tmp_path):

@@ -10,13 +10,10 @@ import textwrap
 import keras_tuner
 import pytest
 
-from hw4 import search_plan, tuner_comparison
-from hw4.oracles import ORACLES
-from hw4.search_plan import Plan
-from hw4.tuner import best, open_search, records
+from hw4.tuner import TUNERS, Plan, best, open_search, races, records
+from hw4.tuner.oracles import ORACLES
 
-TUNERS = search_plan.TUNERS
-SPACE = tuner_comparison.stub_space()
+SPACE = races.stub_space()
 
 
 def plan(tuner="random", **changes):
@@ -24,7 +21,7 @@ def plan(tuner="random", **changes):
     return Plan(SPACE, tuner, **options | changes)
 
 
-def run(planned, folder, evaluate=tuner_comparison.stub):
+def run(planned, folder, evaluate=races.stub):
     search = open_search(planned, folder)
     search.run(evaluate)
     return records(search.oracle)
@@ -71,7 +68,7 @@ def test_failures_abort_nothing_and_never_win(tuner, tmp_path):
         calls.append(seed)
         if len(calls) <= 4:
             raise MemoryError("too large")
-        return float("nan") if len(calls) == 5 else tuner_comparison.stub(values, epochs, seed)
+        return float("nan") if len(calls) == 5 else races.stub(values, epochs, seed)
 
     log = run(plan(tuner, trials=8), tmp_path / "search", evaluate)
     assert len(log) == 10
@@ -105,7 +102,7 @@ def test_interrupted_at_every_trial_it_ends_as_if_never_interrupted(tuner, tmp_p
         begun.append(seed)
         if begun.count(seed) == 1:
             raise Interruption
-        return tuner_comparison.stub(values, epochs, seed)
+        return races.stub(values, epochs, seed)
 
     for _ in range(20):
         try:
@@ -122,7 +119,7 @@ def test_interrupted_between_the_end_of_a_trial_and_the_next(tmp_path, monkeypat
 
     def evaluate(values, epochs, seed):
         evaluations.append(seed)
-        return tuner_comparison.stub(values, epochs, seed)
+        return races.stub(values, epochs, seed)
 
     def interrupted(self):
         raise Interruption
@@ -140,16 +137,14 @@ def test_interrupted_between_the_end_of_a_trial_and_the_next(tmp_path, monkeypat
 
 KILLED = """
     import os, signal, sys
-    from hw4 import tuner_comparison
-    from hw4.search_plan import Plan
-    from hw4.tuner import open_search
+    from hw4.tuner import Plan, open_search, races
     calls = []
     def evaluate(values, epochs, seed):
         calls.append(seed)
         if len(calls) == 6:
             os.kill(os.getpid(), signal.SIGKILL)
-        return tuner_comparison.stub(values, epochs, seed)
-    plan = Plan(tuner_comparison.stub_space(), sys.argv[1], 7, 0, (2, 6), 2, 4)
+        return races.stub(values, epochs, seed)
+    plan = Plan(races.stub_space(), sys.argv[1], 7, 0, (2, 6), 2, 4)
     open_search(plan, sys.argv[2]).run(evaluate)
 """
 
@@ -170,7 +165,7 @@ def test_kill_9_in_the_middle_of_a_trial(tmp_path):
 
         def evaluate(values, epochs, seed, calls=calls):
             calls.append(seed)
-            return tuner_comparison.stub(values, epochs, seed)
+            return races.stub(values, epochs, seed)
 
         log = run(plan(tuner), tmp_path / tuner, evaluate)
         assert len(calls) == len(log) - 5

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 
 from hw4 import conv_shapes as cs
-from hw4 import search_space, tuning, tuning_reported
-from hw4.oracles import RandomOracle
-from hw4.search_plan import Plan
+from hw4 import tuning
+from hw4.tuner import Plan
+from hw4.tuner.oracles import RandomOracle
+from hw4.tuning import reported, search_space
 
 SPACE = search_space.declare(keras_tuner.HyperParameters())
-LARGEST = {"kernel_size": 5, "pooling": "max", "conv_layers": 5, "dense_layers": 5}
+LARGEST = {"conv_layers": 5, "dense_layers": 5}
 LARGEST |= {f"filters_{i}": 256 for i in range(1, 6)} | {f"neurons_{i}": 256 for i in range(1, 6)}
 LARGEST |= {"dropout_conv": 0.5, "dropout_dense": 0.5, "optimizer": "adam", "learning_rate": 1e-3}
 
@@ -50,7 +51,8 @@ def test_keras_builds_what_conv_shapes_describes():
         rows = cs.trace(search_space.network(values), search_space.INPUT_SHAPE)
         assert model.count_params() == sum(row.parameters for row in rows)
         assert model.output_shape == (None, 10)
-        built = [layer for layer in model.layers if not isinstance(layer, keras.layers.Dropout)]
+        extra = keras.layers.Dropout | keras.layers.ReLU
+        built = [layer for layer in model.layers if not isinstance(layer, extra)]
         assert [tuple(layer.output.shape[1:]) for layer in built] == [r.output_shape for r in rows]
         rate = float(keras.ops.convert_to_numpy(model.optimizer.learning_rate))
         assert rate == pytest.approx(values["learning_rate"], rel=1e-6)
@@ -67,7 +69,7 @@ def test_every_depth_keeps_a_map_of_three(depth):
 def test_dropout_sits_behind_blocks_and_dense_layers():
     values = LARGEST | {"conv_layers": 2, "dense_layers": 1, "dropout_conv": 0.2}
     kinds = [type(layer).__name__ for layer in tuning.build_model(values).layers]
-    block = ["Conv2D", "MaxPooling2D", "Dropout"]
+    block = ["Conv2D", "MaxPooling2D", "BatchNormalization", "ReLU", "Dropout"]
     assert kinds == [*block, *block, "Flatten", "Dense", "Dropout", "Dense"]
     without = tuning.build_model(values | {"dropout_conv": 0.0, "dropout_dense": 0.0})
     assert not any(isinstance(layer, keras.layers.Dropout) for layer in without.layers)
@@ -75,8 +77,8 @@ def test_dropout_sits_behind_blocks_and_dense_layers():
 
 def test_macs_by_hand():
     values = LARGEST | {"conv_layers": 1, "dense_layers": 1, "filters_1": 16, "neurons_1": 32}
-    # convolution 28 x 28 x 25 x 16, dense 14 x 14 x 16 x 32, output 32 x 10
-    assert search_space.macs(values) == 313_600 + 100_352 + 320
+    # convolution 28 x 28 x 9 x 16, dense 14 x 14 x 16 x 32, output 32 x 10
+    assert search_space.macs(values) == 112_896 + 100_352 + 320
 
 
 def test_shrinking_keeps_the_budget_and_touches_nothing_but_filters():
@@ -85,19 +87,19 @@ def test_shrinking_keeps_the_budget_and_touches_nothing_but_filters():
     assert {k: v for k, v in shrunk.items() if "filters" not in k} == {
         k: v for k, v in LARGEST.items() if "filters" not in k
     }
-    assert all(16 <= shrunk[f"filters_{i}"] <= 256 for i in range(1, 6))
+    assert all(32 <= shrunk[f"filters_{i}"] <= 256 for i in range(1, 6))
     assert search_space.shrink(shrunk, 8_000_000) == shrunk
     assert search_space.outputs(shrunk) <= 60_000 < search_space.outputs(LARGEST)
     # One halving less would break a budget: the last one was needed.
     undone = [shrunk | {f"filters_{i}": 2 * shrunk[f"filters_{i}"]} for i in range(1, 6)]
     costs = [(search_space.macs(values), search_space.outputs(values)) for values in undone]
     assert any(macs > 8_000_000 or outputs > 60_000 for macs, outputs in costs)
-    wide = LARGEST | {"conv_layers": 1, "dense_layers": 1, "neurons_1": 16, "kernel_size": 3}
+    wide = LARGEST | {"conv_layers": 1, "dense_layers": 1, "neurons_1": 32}
     # 28 x 28 x 256 outputs are too many, although 2.6 million MACs are not.
     assert search_space.macs(wide) < 8_000_000
     assert search_space.outputs(wide) == 200_704
     assert search_space.shrink(wide)["filters_1"] == 64
-    narrow = {name: 16 for name in LARGEST if name.startswith("filters")}
+    narrow = {name: 32 for name in LARGEST if name.startswith("filters")}
     least = search_space.macs(LARGEST | narrow)
     assert search_space.shrink(LARGEST, least) == LARGEST | narrow
     with pytest.raises(ValueError, match=f"got {least - 1:,} MACs.*less than {least:,}"):
@@ -105,7 +107,7 @@ def test_shrinking_keeps_the_budget_and_touches_nothing_but_filters():
 
 
 def test_the_halving_that_saves_most_goes_first():
-    values = LARGEST | {"conv_layers": 3, "kernel_size": 3} | {"filters_1": 32, "filters_2": 64}
+    values = LARGEST | {"conv_layers": 3} | {"filters_1": 32, "filters_2": 64}
     shrunk = search_space.shrink(values, search_space.macs(values) - 1)
     single = [values | {f"filters_{i}": values[f"filters_{i}"] // 2} for i in (1, 2, 3)]
     assert shrunk == min(single, key=search_space.macs)
@@ -138,13 +140,13 @@ def test_the_reported_space_by_really_building_500_points():
     rng = np.random.default_rng(1)
     verdicts = []
     for _ in range(500):
-        values = tuning_reported.sample(rng)
+        values = reported.sample(rng)
         try:
-            tuning_reported.build(values, initializer="zeros")
+            reported.build(values, initializer="zeros")
             built = True
         except ValueError:
             built = False
-        assert built == (tuning_reported.obstacle(values) is None), values
+        assert built == (reported.obstacle(values) is None), values
         verdicts.append(built)
         if len(verdicts) % 50 == 0:
             keras.backend.clear_session()
@@ -152,19 +154,19 @@ def test_the_reported_space_by_really_building_500_points():
 
 
 def test_the_reported_network_counts_as_keras_counts():
-    values = tuning_reported.sample(np.random.default_rng(3)) | {"conv_layers": 2}
+    values = reported.sample(np.random.default_rng(3)) | {"conv_layers": 2}
     values |= {f"filters_{i}": 64 for i in range(2)} | {"dropout_conv_0": 0.1, "dropout_conv_1": 0}
-    rows = cs.trace(tuning_reported.network(values), (28, 28, 1))
-    built = tuning_reported.build(values, initializer="zeros")
+    rows = cs.trace(reported.network(values), (28, 28, 1))
+    built = reported.build(values, initializer="zeros")
     assert built.count_params() == sum(row.parameters for row in rows)
 
 
 def test_sampled_points_are_points_of_the_declared_space():
     for seed in range(20):
-        values = tuning_reported.sample(np.random.default_rng(seed))
+        values = reported.sample(np.random.default_rng(seed))
         hp = keras_tuner.HyperParameters()
         hp.values = dict(values)
-        tuning_reported.declare(hp)
+        reported.declare(hp)
         assert hp.values == values
         for declared in hp.space:
             if declared.name != "learning_rate":
@@ -179,16 +181,16 @@ def test_abort_probability_against_all_sequences(p, trials):
         for failed in itertools.product((0, 1), repeat=trials)
         if "111" in "".join(map(str, failed))
     )
-    assert tuning_reported.abort_probability(p, trials) == pytest.approx(expected)
+    assert reported.abort_probability(p, trials) == pytest.approx(expected)
 
 
 def test_abort_probability_refuses_what_is_no_probability():
     with pytest.raises(ValueError, match=r"from 0 to 1; got 1\.5"):
-        tuning_reported.abort_probability(1.5, 5)
+        reported.abort_probability(1.5, 5)
 
 
 def test_stock_searches_abort_about_as_often_as_computed():
-    aborted = np.mean([tuning_reported.stock_search_aborts(seed, 5) for seed in range(1, 41)])
-    expected = tuning_reported.abort_probability(0.4, 5)
+    aborted = np.mean([reported.stock_search_aborts(seed, 5) for seed in range(1, 41)])
+    expected = reported.abort_probability(0.4, 5)
     assert abs(aborted - expected) < 4 * np.sqrt(expected * (1 - expected) / 40)
     assert aborted > 0

@@ -12,8 +12,8 @@ START = "import sys; from hw4.cli import main; sys.exit(main())"
 def add_arguments(parser) -> None:
     """Add the options of `hw4 tune` to an argparse parser."""
     parser.add_argument("--tuner", choices=TUNERS, default="random", help="who proposes")
-    parser.add_argument("--trials", type=int, default=12, help="first trials (not for hyperband)")
-    parser.add_argument("--promoted", type=int, default=3, help="how many of them run for longer")
+    parser.add_argument("--trials", type=int, default=16, help="first trials (not for hyperband)")
+    parser.add_argument("--promoted", type=int, default=2, help="how many of them run for longer")
     parser.add_argument("--seed", type=int, default=7, help="any integer from 0")
     parser.add_argument(
         "--folder",
@@ -71,7 +71,7 @@ def _take_part(plan, options, role) -> list[dict] | None:
     from hw4.tuner import open_search, records
 
     if options.workers or role:
-        from hw4 import tuning_distributed as distributed
+        from hw4.tuner import distributed
     if options.workers:
         command = worker_command(options)
         return distributed.conduct(
@@ -96,8 +96,8 @@ def _say(message: str) -> None:
 
 
 def _print(log: list[dict]) -> None:
-    from hw4.search_log import table
     from hw4.tuner import best
+    from hw4.tuning.search_log import table
 
     rows = table(log)
     print("\t".join(rows[0]))

@@ -27,10 +27,10 @@ from keras_tuner.src import protos
 from keras_tuner.src.distribute import oracle_chief, oracle_client
 from keras_tuner.src.engine import conditions
 
-from hw4.oracles import DIGEST
 from hw4.runtime import integer_setting
-from hw4.search_plan import Plan
-from hw4.tuner import Search, open_search, records
+from hw4.tuner.oracles import DIGEST
+from hw4.tuner.plan import Plan
+from hw4.tuner.running import Search, open_search, records
 
 # Keras Tuner 1.4.8 left a print in the code that sends a condition.
 conditions.print = lambda *_: None

@@ -15,7 +15,7 @@ import numpy as np
 from keras_tuner.engine.base_tuner import BaseTuner
 
 from hw4 import conv_shapes as cs
-from hw4.search_space import CLASSES, INPUT_SHAPE
+from hw4.tuning.search_space import CLASSES, INPUT_SHAPE
 
 FAILURE_LIMIT = 3
 TRIALS = 5

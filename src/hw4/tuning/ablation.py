@@ -3,7 +3,7 @@
 import numpy as np
 from scipy import stats
 
-from hw4 import tuning
+from hw4.tuning import procedure
 
 
 def ablate(
@@ -24,15 +24,17 @@ def ablate(
     Returns:
         Name to (len(seeds),) accuracies.
     """
-    x, y = tuning.inputs("train")
-    held_out = tuning.inputs("validation")
+    x, y = procedure.inputs("train")
+    held_out = procedure.inputs("validation")
     scores: dict[str, list[float]] = {name: [] for name in variants}
     for seed in seeds:
         chosen = np.random.default_rng(seed).permutation(len(x))[:images]
         for name, values in variants.items():
             data = x[chosen], y[chosen]
             budget = {"epochs": epochs, "batch_size": batch_size}
-            scores[name].append(tuning.fit_and_score(values, data, held_out, seed=seed, **budget))
+            scores[name].append(
+                procedure.fit_and_score(values, data, held_out, seed=seed, **budget)
+            )
     return {name: np.array(found) for name, found in scores.items()}
 
 

@@ -14,9 +14,9 @@ from pathlib import Path
 import keras_tuner
 from tqdm.auto import tqdm
 
-from hw4.oracles import ORACLES, SCORE, completed
 from hw4.runtime import watched
-from hw4.search_plan import Plan, write_json
+from hw4.tuner.oracles import ORACLES, SCORE, completed
+from hw4.tuner.plan import Plan, write_json
 
 IDLE_SECONDS = 0.2
 

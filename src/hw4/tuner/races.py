@@ -11,8 +11,8 @@ import time
 import keras_tuner
 import numpy as np
 
-from hw4.search_plan import Plan
-from hw4.tuner import open_search, records
+from hw4.tuner.plan import Plan
+from hw4.tuner.running import open_search, records
 
 PEAK = 0.995
 NOISE = 0.002

@@ -21,7 +21,7 @@ import numpy as np
 from keras_tuner import oracles
 from sklearn.exceptions import ConvergenceWarning
 
-from hw4.search_plan import Plan, write_json
+from hw4.tuner.plan import Plan, write_json
 
 SCORE = "val_accuracy"
 DIGEST = "tuner/plan"

@@ -5,12 +5,10 @@ import math
 import numpy as np
 from scipy import stats
 
-from hw4.search_space import macs
+from hw4.tuning.search_space import macs
 
 SINGLE = (
     "conv_layers",
-    "kernel_size",
-    "pooling",
     "dropout_conv",
     "dense_layers",
     "dropout_dense",
@@ -101,8 +99,6 @@ def _row(record: dict) -> dict[str, str]:
         "trial": str(record["trial"]),
         "repeats": "" if record["parent"] is None else str(record["parent"]),
         "filters": joined["filters"],
-        "kernel": str(values["kernel_size"]),
-        "pooling": values["pooling"],
         "neurons": joined["neurons"],
         "dropout": f"{values['dropout_conv']:.1f}, {values['dropout_dense']:.1f}",
         "optimizer": values["optimizer"],
