@@ -105,6 +105,19 @@ def test_environment_is_plain_and_complete():
     assert found["device"].startswith(("CPU (", "GPU: "))
 
 
+def test_batched_gives_every_sample_once_in_order():
+    x, y = np.arange(10, dtype=np.float32).reshape(5, 2), np.arange(5)
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Identity()])
+    model.compile(loss=lambda target, output: target[..., 0] * 0 + output[..., 0])
+    # The loss of a batch of two and so on is the mean over all five samples of 0, 2, 4, 6, 8.
+    assert model.evaluate(**runtime.batched(x, y[:, None], 2), verbose=0) == 4
+    if keras.backend.backend() == "tensorflow":
+        data = runtime.batched(x, y, 2)["x"]
+        assert [labels.numpy().tolist() for _, labels in data] == [[0, 1], [2, 3], [4]]
+        # What the waiting at the end of an epoch came from.
+        assert data.options().autotune.enabled is False
+
+
 def test_watched_is_false_for_batch_runs_and_true_in_a_live_notebook(monkeypatch):
     monkeypatch.delenv("JPY_SESSION_NAME", raising=False)
     assert runtime.watched() is sys.stderr.isatty()

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 from tqdm.auto import tqdm
 
-from hw4.runtime import watched
+from hw4.runtime import batched, watched
 
 
 def one_cycle(peak: float, steps: int, warm_up: float = 0.25):
@@ -123,9 +123,7 @@ def fit(
             order = rng.permutation(len(images))
             batch = augment(images[order], rng) if augmented else images[order]
             logs = model.fit(
-                batch,
-                targets[order],
-                batch_size=batch_size,
+                **batched(batch, targets[order], batch_size),
                 initial_epoch=epoch,
                 epochs=epoch + 1,
                 shuffle=False,
