@@ -35,7 +35,7 @@ def test_the_limits_of_the_task_and_the_forgotten_optimizer():
     drawn = points(300)
     for name in ("conv_layers", "dense_layers"):
         assert {values[name] for values in drawn} == {1, 2, 3, 4, 5}
-    assert all(1e-4 <= values["learning_rate"] <= 1e-3 for values in drawn)
+    assert all(5e-4 <= values["learning_rate"] <= 1e-3 for values in drawn)
     assert all(isinstance(values["filters_1"], int) for values in drawn)
 
 
@@ -89,16 +89,16 @@ def test_shrinking_keeps_the_budget_and_touches_nothing_but_filters():
     }
     assert all(32 <= shrunk[f"filters_{i}"] <= 256 for i in range(1, 6))
     assert search_space.shrink(shrunk, 8_000_000) == shrunk
-    assert search_space.outputs(shrunk) <= 60_000 < search_space.outputs(LARGEST)
+    assert search_space.outputs(shrunk) <= 45_000 < search_space.outputs(LARGEST)
     # One halving less would break a budget: the last one was needed.
     undone = [shrunk | {f"filters_{i}": 2 * shrunk[f"filters_{i}"]} for i in range(1, 6)]
     costs = [(search_space.macs(values), search_space.outputs(values)) for values in undone]
-    assert any(macs > 8_000_000 or outputs > 60_000 for macs, outputs in costs)
+    assert any(macs > 8_000_000 or outputs > 45_000 for macs, outputs in costs)
     wide = LARGEST | {"conv_layers": 1, "dense_layers": 1, "neurons_1": 32}
     # 28 x 28 x 256 outputs are too many, although 2.6 million MACs are not.
     assert search_space.macs(wide) < 8_000_000
     assert search_space.outputs(wide) == 200_704
-    assert search_space.shrink(wide)["filters_1"] == 64
+    assert search_space.shrink(wide)["filters_1"] == 32
     narrow = {name: 32 for name in LARGEST if name.startswith("filters")}
     least = search_space.macs(LARGEST | narrow)
     assert search_space.shrink(LARGEST, least) == LARGEST | narrow

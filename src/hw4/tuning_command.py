@@ -12,7 +12,7 @@ START = "import sys; from hw4.cli import main; sys.exit(main())"
 def add_arguments(parser) -> None:
     """Add the options of `hw4 tune` to an argparse parser."""
     parser.add_argument("--tuner", choices=TUNERS, default="random", help="who proposes")
-    parser.add_argument("--trials", type=int, default=16, help="first trials (not for hyperband)")
+    parser.add_argument("--trials", type=int, default=12, help="first trials (not for hyperband)")
     parser.add_argument("--promoted", type=int, default=2, help="how many of them run for longer")
     parser.add_argument("--seed", type=int, default=7, help="any integer from 0")
     parser.add_argument(
