@@ -2,11 +2,13 @@
 
     python benchmarks/tuning.py                    the quick parts and our procedure, 3 seeds
     python benchmarks/tuning.py stub feasible      only these parts
-    python benchmarks/tuning.py ours reported      both procedures in one run, about an hour
+    python benchmarks/tuning.py ours reported      both procedures in one run, the report's scaled
+                                                   up from one epoch each; HW4_PROFILE=full
+                                                   runs all of it, about an hour
 
 Parts: `stub` (200 seeds x 20 trials, every proposal built), `feasible` (500 points of the
-reported space, built), `ours`, `reported` (its program as it stands: 5 trials of 5 epochs, then up
-to 20 epochs, everything judged by the test set).
+reported space, built), `ours`, `reported` (its program: 5 trials of 5 epochs, then up to 20 epochs,
+everything judged by the test set).
 """
 
 import sys
@@ -26,8 +28,8 @@ from hw4.tuner import TUNERS, Plan, best, open_search, records  # noqa: E402
 from hw4.tuning import reported, search_space  # noqa: E402
 
 SEEDS = (1, 2, 3)
-# Twice the epochs of the notebook: there is a fifth of the report's time to spend.
-FINAL_FACTOR = 2
+# More epochs than the notebook's: there is a fifth of the report's time to spend.
+FINAL_FACTOR = 1.5
 
 
 def now() -> np.ndarray:
@@ -87,7 +89,7 @@ def ours():
     for seed in SEEDS:
         start = now()
         winner = best(tuning.search("random", seed=seed))
-        epochs = FINAL_FACTOR * tuning.final_epochs(winner["values"])
+        epochs = round(FINAL_FACTOR * tuning.final_epochs(winner["values"]))
         model, _ = tuning.train_final(winner["values"], seed=seed, epochs=epochs)
         times.append(now() - start)
         scores.append(model.evaluate(*tuning.inputs("test"), batch_size=500, verbose=0)[1])
@@ -97,33 +99,37 @@ def ours():
 
 
 def as_reported():
-    """Run the reported program; a depth that cannot be built is drawn again, which it did not."""
-    (x, y), (x_test, y_test) = [
+    """Run the reported program; a depth that cannot be built is drawn again, which it did not.
+
+    The standard profile trains one epoch of each part and multiplies: epochs cost the same. Its
+    last training then counts as 4 epochs, the fewest that early stopping allows, which favours it.
+    """
+    literal = runtime.profile() == "full"
+    (x, y), held_out = [
         tuple(np.concatenate(part) for part in zip(*map(tuning.inputs, splits), strict=True))
         for splits in (("train", "validation"), ("test",))
     ]
-    rng, start, results = np.random.default_rng(0), now(), []
+
+    def fit(model, epochs, fewest, **options):
+        start = now()
+        run = {"epochs": epochs if literal else 1, "validation_data": held_out, "verbose": 0}
+        history = model.fit(x, y, **run, **options).history["val_accuracy"]
+        return (now() - start) * (1 if literal else fewest), max(history)
+
+    rng, spent, results = np.random.default_rng(0), np.zeros(2), []
     while len(results) < reported.TRIALS:
         values = reported.sample(rng)
         if reported.obstacle(values) is None:
-            model = reported.build(values)
-            history = model.fit(
-                x,
-                y,
-                epochs=reported.EPOCHS,
-                batch_size=reported.BATCH_SIZE,
-                validation_data=(x_test, y_test),
-                verbose=0,
-            ).history
-            results.append((max(history["val_accuracy"]), len(results), model))
+            model, budget = reported.build(values), (reported.EPOCHS, reported.EPOCHS)
+            seconds, score = fit(model, *budget, batch_size=reported.BATCH_SIZE)
+            spent += seconds
+            results.append((score, len(results), model))
     model = max(results)[2]
     stop = keras.callbacks.EarlyStopping(patience=3, restore_best_weights=True)
-    options = {"validation_data": (x_test, y_test), "callbacks": [stop], "verbose": 0}
-    model.fit(x, y, epochs=20, batch_size=128, **options)
-    accuracy = model.evaluate(x_test, y_test, verbose=0)[1]
-    seconds = now() - start
-    print(f"reported: {100 * accuracy:.2f} %, {told(seconds)}")
-    return seconds
+    spent += fit(model, 20, 4, batch_size=128, callbacks=[stop])[0]
+    accuracy = model.evaluate(*held_out, verbose=0)[1] if literal else np.nan
+    print(f"reported: {100 * accuracy:.2f} %, {told(spent)}{'' if literal else ', scaled up'}")
+    return spent
 
 
 PARTS = {"stub": stub, "feasible": feasible, "ours": ours, "reported": as_reported}
