@@ -8,6 +8,7 @@ import nbformat
 import pytest
 
 from hw4 import colab, execute, report
+from hw4.claims import Claims
 from hw4.runtime import NOTEBOOKS
 
 PATHS = execute.find()
@@ -97,3 +98,15 @@ def test_sanitizer_patterns_are_distinct():
     config.read(NOTEBOOKS / "nbval_sanitize.cfg", encoding="utf-8")
     patterns = [config[section]["regex"] for section in config.sections()]
     assert len(patterns) == len(set(patterns)) > 0
+
+
+def test_an_optional_claim_compares_equal_whether_it_ran_or_not():
+    ran, failed, missing = (Claims("q2", optional=["2-c"]) for _ in range(3))
+    ran.at_least("2-c", "beats it", reported="no", measured=0.3, mark=0.0, unit="points", note="n")
+    failed.at_least("2-c", "beats it", reported="no", measured=-0.3, mark=0.0)
+    missing.not_run("2-c", "beats it", reported="no", reason="no weights")
+    for kind in ("text/html", "text/plain"):
+        shown = [claims._repr_mimebundle_()[kind] for claims in (ran, failed, missing)]
+        assert len(set(map(sanitize, shown))) == 1
+        assert "not run: no weights" in shown[2]
+    assert sanitize(shown[0]) == "2-c⟨measured⟩"

@@ -80,6 +80,8 @@ class Claims:
     Args:
         question: `q1` to `q7`.
         environment: what `runtime.environment` returns; kept once per notebook in the JSON.
+        optional: ids of claims that need what may be missing, such as a download. Whether they
+            ran differs between machines, so checks of the table mask all but their ids.
 
     Raises:
         ValueError: unknown question.
@@ -89,13 +91,14 @@ class Claims:
     'corrected'
     """
 
-    def __init__(self, question: str, environment: dict | None = None):
+    def __init__(self, question: str, environment: dict | None = None, optional=()):
         if question not in REQUIRED:
             raise ValueError(
                 f"question must be one of {', '.join(REQUIRED)}; got {question!r}. Name one."
             )
         self.question = question
         self.environment = dict(environment or {})
+        self.optional = frozenset(optional)
         self._claims: dict[str, Claim] = {}
 
     def equal(self, id, statement, *, reported, measured, tolerance=0, unit="", note="") -> str:
@@ -187,8 +190,8 @@ class Claims:
         claims = list(self._claims.values())
         return {
             MIME: self.document(),
-            "text/html": _as_html(claims),
-            "text/plain": "\n".join(map(_as_text, claims)),
+            "text/html": _as_html(claims, self.optional),
+            "text/plain": "\n".join(_as_text(claim, self.optional) for claim in claims),
         }
 
 
@@ -210,12 +213,18 @@ def measured_text(claim: dict) -> str:
     return f"{shown}, margin ⟨{sign * (claim['measured'] - expected):+.4g}⟩"
 
 
-def _as_text(claim: Claim) -> str:
+def _masked(text: str, opening: str = "⟨", closing: str = "⟩") -> str:
+    """Put the marks of `varying` around a whole text instead of around its numbers."""
+    return opening + text.replace("⟨", "").replace("⟩", "") + closing
+
+
+def _as_text(claim: Claim, optional) -> str:
     note = f" [{claim.note}]" if claim.note and claim.verdict != "not run" else ""
-    return (
-        f"{claim.id} {claim.verdict.upper()}: {claim.statement}. Reported: "
+    text = (
+        f"{claim.verdict.upper()}: {claim.statement}. Reported: "
         f"{number_text(claim.reported)}. Measured: {measured_text(asdict(claim))}.{note}"
     )
+    return f"{claim.id} {_masked(text) if claim.id in optional else text}"
 
 
 _COLOURS = {
@@ -227,19 +236,16 @@ _COLOURS = {
 }
 
 
-def _as_html(claims: list[Claim]) -> str:
+def _as_html(claims: list[Claim], optional) -> str:
     rows = []
     for claim in claims:
         badge = f'<b style="color:{_COLOURS[claim.verdict]};white-space:nowrap">{claim.verdict}</b>'
-        texts = (
-            claim.statement,
-            number_text(claim.reported),
-            measured_text(asdict(claim)),
-            claim.note,
-        )
+        measured = measured_text(asdict(claim))
+        texts = (claim.statement, number_text(claim.reported), measured, claim.note)
         cells = [f"<b>{html.escape(claim.id)}</b>", *map(html.escape, texts)]
         cells.insert(4, badge)
-        rows.append("".join(f'<td style="text-align:left">{cell}</td>' for cell in cells))
+        row = "".join(f'<td style="text-align:left">{cell}</td>' for cell in cells)
+        rows.append(_masked(row, "<!--⟨-->", "<!--⟩-->") if claim.id in optional else row)
     titles = ("claim", "statement", "reported", "measured", "verdict", "note")
     head = "".join(f'<th style="text-align:left">{title}</th>' for title in titles)
     body = "".join(f"<tr>{row}</tr>" for row in rows)

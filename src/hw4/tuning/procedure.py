@@ -7,7 +7,6 @@ one-cycle learning rate and augmentation (`train_final`).
 """
 
 import contextlib
-import logging
 import tempfile
 from itertools import pairwise
 from pathlib import Path
@@ -20,9 +19,6 @@ from hw4 import conv_shapes as cs
 from hw4 import mnist, runtime, training
 from hw4.tuner import Plan, open_search, records, write_json
 from hw4.tuning import search_space
-
-# Every trial is another network, so TensorFlow's advice against tracing often does not apply.
-logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
 # Small batches make many steps, which the task's limit on the learning rate asks for.
 BATCH_SIZE = 32

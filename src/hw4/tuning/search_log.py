@@ -41,16 +41,8 @@ def first_trials(log: list[dict]) -> list[dict]:
 
 def features(values) -> dict:
     """Return what a log is analysed by: every single hyperparameter, mean widths, and the cost."""
-    widths = {
-        name: float(np.mean([values[f"{name}_{i}"] for i in range(1, values[count] + 1)]))
-        for name, count in (("filters", "conv_layers"), ("neurons", "dense_layers"))
-    }
-    named = {name: values[name] for name in SINGLE}
-    return (
-        named
-        | {f"mean {name}": width for name, width in widths.items()}
-        | {"MACs, millions": macs(values) / 1e6}
-    )
+    means = {f"mean {name}": float(np.mean(found)) for name, found in _widths(values).items()}
+    return {name: values[name] for name in SINGLE} | means | {"MACs, millions": macs(values) / 1e6}
 
 
 def influence(log: list[dict]) -> list[dict]:
@@ -88,18 +80,22 @@ def _effect(kind: str, column: list, scores: list[float]) -> tuple[float, float]
     return float(between / total), float(stats.kruskal(*groups).pvalue)
 
 
-def _row(record: dict) -> dict[str, str]:
-    values = record["values"]
-    joined = {
-        name: "/".join(str(values[f"{name}_{i}"]) for i in range(1, values[count] + 1))
+def _widths(values) -> dict[str, list[int]]:
+    """Return the filters of every convolution and the neurons of every dense layer, in order."""
+    return {
+        name: [values[f"{name}_{i}"] for i in range(1, values[count] + 1)]
         for name, count in (("filters", "conv_layers"), ("neurons", "dense_layers"))
     }
+
+
+def _row(record: dict) -> dict[str, str]:
+    values = record["values"]
+    joined = {name: "/".join(map(str, found)) for name, found in _widths(values).items()}
     score, seconds = record["score"], record["seconds"]
     return {
         "trial": str(record["trial"]),
         "repeats": "" if record["parent"] is None else str(record["parent"]),
-        "filters": joined["filters"],
-        "neurons": joined["neurons"],
+        **joined,
         "dropout": f"{values['dropout_conv']:.1f}, {values['dropout_dense']:.1f}",
         "optimizer": values["optimizer"],
         "rate": f"{values['learning_rate']:.1e}",
