@@ -59,4 +59,4 @@ def test_an_interruption_is_reported_and_has_its_own_code(monkeypatch, capsys):
 
     monkeypatch.setattr(cli, "_run", interrupted)
     assert cli.main(["run"]) == 130
-    assert "nothing is half-written" in capsys.readouterr().err
+    assert "what is finished is kept, nothing is half-written" in capsys.readouterr().err

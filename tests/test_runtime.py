@@ -92,8 +92,25 @@ def test_search_role(monkeypatch):
     with pytest.raises(ValueError, match="PORT must be an integer from 1 to 65535; got '70000'"):
         runtime.search_role()
     monkeypatch.delenv("KERASTUNER_ORACLE_IP")
-    with pytest.raises(ValueError, match="all or not at all; got no KERASTUNER_ORACLE_IP"):
+    with pytest.raises(ValueError, match="got no KERASTUNER_ORACLE_IP. Set it too, or unset the"):
         runtime.search_role()
+
+
+def test_an_empty_search_role_is_none_and_is_removed(monkeypatch):
+    for name in ROLE:
+        monkeypatch.setenv(name, "")
+    assert runtime.search_role() is None
+    # Keras Tuner asks whether they are there, not what they hold.
+    assert not ROLE.keys() & os.environ.keys()
+
+
+def test_a_worker_gets_the_environment_of_its_chief_and_a_part_of_its_own(monkeypatch):
+    monkeypatch.setenv("HW4_SEED", "5")
+    found = runtime.worker_environment("tuner0", 8000, 2)
+    assert found == os.environ | ROLE | {"HW4_THREADS": "2"}
+    for name in ROLE:
+        monkeypatch.setenv(name, found[name])
+    assert runtime.search_role() == ("tuner0", "127.0.0.1", 8000)
 
 
 def test_environment_is_plain_and_complete():

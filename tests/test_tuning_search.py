@@ -1,17 +1,17 @@
 """Oracles and tuner: repeatable, resumable after kill -9, without aborts, honest in their log."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
 import textwrap
 
 import keras_tuner
+import numpy as np
 import pytest
+from keras_tuner import oracles
 
-from hw4.tuner import TUNERS, Plan, best, open_search, races, records
-from hw4.tuner.oracles import ORACLES
+from hw4.tuner import TUNERS, Plan, best, open_search, races, records, running, write_json
 
 SPACE = races.stub_space()
 
@@ -153,7 +153,9 @@ def test_kill_9_in_the_middle_of_a_trial(tmp_path):
     script = tmp_path / "killed.py"
     script.write_text(textwrap.dedent(KILLED), encoding="utf-8")
     processes = {
-        tuner: subprocess.Popen([sys.executable, script, tuner, tmp_path / tuner], stderr=-3)
+        tuner: subprocess.Popen(
+            [sys.executable, script, tuner, tmp_path / tuner], stderr=subprocess.DEVNULL
+        )
         for tuner in TUNERS
     }
     for tuner, process in processes.items():
@@ -183,6 +185,11 @@ def test_half_a_file_from_a_kill_is_not_read(tmp_path):
     log = run(plan(), tmp_path / "search")
     (tmp_path / "search/trials/oracle.json.partial").write_text('{"trials": [', encoding="utf-8")
     assert run(plan(), tmp_path / "search", evaluate=None) == log
+
+
+def test_a_search_that_was_killed_while_its_folder_was_made_begins_anew(tmp_path):
+    (tmp_path / "search.json.partial").write_text('{"tun', encoding="utf-8")
+    assert len(run(plan(), tmp_path)) == 9
 
 
 @pytest.mark.parametrize(
@@ -260,12 +267,35 @@ def test_scores_guide_the_bayesian_search(tmp_path):
         ({"trials": 0}, "trials must be an integer of at least 1; got 0"),
         ({"seed": -1}, "seed must be an integer of at least 0; got -1"),
         ({"seed": True}, "seed must be an integer of at least 0; got True"),
+        ({"trials": 2.0}, r"trials must be an integer of at least 1; got 2\.0"),
         ({"epochs": (3, 2)}, r"1 <= short <= long; got \(3, 2\)"),
+        ({"epochs": (0, 2)}, r"1 <= short <= long; got \(0, 2\)"),
+        ({"epochs": (1.5, 2)}, r"epochs must be two integers .* got \(1\.5, 2\)"),
+        ({"epochs": (1, 2, 3)}, r"epochs must be two integers .* got \(1, 2, 3\)"),
+        ({"epochs": ("1", "2")}, r"epochs must be two integers .* got \('1', '2'\)"),
+        ({"epochs": 3}, r"epochs must be two integers .* got 3"),
+        (
+            {"tuner": "hyperband", "epochs": (1, 2)},
+            r"epochs must end with at least 3 for hyperband; got \(1, 2\)",
+        ),
     ],
 )
 def test_senseless_plans_are_refused(changes, message):
     with pytest.raises(ValueError, match=message):
         plan(**changes)
+
+
+def test_integers_of_numpy_are_integers():
+    counted = plan(trials=np.int64(7), seed=np.uint8(0), epochs=[np.int32(2), np.int64(6)])
+    assert counted.signature() == plan().signature()
+    assert counted.digest() == plan().digest()
+
+
+def test_json_has_no_word_for_nan(tmp_path):
+    write_json(tmp_path / "log.json", [1.0])
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json(tmp_path / "log.json", [float("nan")])
+    assert (tmp_path / "log.json").read_text("utf-8") == "[1.0]"
 
 
 def test_no_files_but_the_two_of_the_search(tmp_path):
@@ -280,6 +310,52 @@ def test_nothing_is_printed(tmp_path, capfd):
     assert capfd.readouterr() == ("", "")
 
 
-def test_all_three_tuners_are_there():
-    assert set(ORACLES) == set(TUNERS)
-    assert os.environ.get("KERASTUNER_ORACLE_IP") is None
+@pytest.mark.parametrize("epochs", [(2, 6), (1, 3), (1, 10)])
+@pytest.mark.parametrize("tuner", TUNERS)
+def test_the_number_of_trials_is_known_before(tuner, epochs, tmp_path):
+    total = open_search(plan(tuner, epochs=epochs), tmp_path).oracle.total
+    assert len(run(plan(tuner, epochs=epochs), tmp_path)) == total
+
+
+@pytest.mark.parametrize("tuner", TUNERS)
+def test_the_bar_of_a_resumed_search_begins_where_it_stopped(tuner, tmp_path, monkeypatch, capfd):
+    def evaluate(values, epochs, seed):
+        calls.append(seed)
+        if len(calls) == 5:
+            raise Interruption
+        return races.stub(values, epochs, seed)
+
+    calls = []
+    with pytest.raises(Interruption):
+        run(plan(tuner), tmp_path, evaluate)
+    monkeypatch.setattr(running, "watched", lambda: True)
+    total = len(run(plan(tuner), tmp_path, evaluate))
+    shown = capfd.readouterr().err
+    assert f"| 4/{total} [" in shown.split("\r")[1]
+
+
+def test_running_and_failed_trials_count_as_the_worst_for_the_bayesian_search(tmp_path):
+    def end(trial, score):
+        oracle.update_trial(trial.trial_id, {"val_accuracy": score, "seconds": 1.0})
+        trial.status = "COMPLETED"
+        oracle.end_trial(trial)
+
+    oracle = open_search(plan("bayesian"), tmp_path).oracle
+    for score in (0.92, 0.90, 0.91):
+        end(oracle.create_trial("one"), score)
+    # What Keras Tuner makes of completed trials alone.
+    theirs = oracles.BayesianOptimizationOracle._vectorize_trials(oracle)
+    for ours, wanted in zip(oracle._vectorize_trials(), theirs, strict=True):
+        np.testing.assert_allclose(ours, wanted)
+    for _ in range(2):
+        oracle.create_trial("lost")
+        oracle.release("lost")
+    last = oracle.create_trial("one")
+    oracle.create_trial("other")
+    end(last, 0.93)
+    x, y = oracle._vectorize_trials()
+    assert x.shape == (6, 3)
+    assert y.tolist() == [-0.92, -0.90, -0.91, -0.90, -0.93, -0.90]
+    # The first proposal of the process itself.
+    assert oracle.create_trial("one").status == "RUNNING"
+    assert np.isfinite(oracle.gpr.predict(x)).all()

@@ -24,9 +24,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"hw4 {options.command}: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print(
-            "\ninterrupted; finished notebooks are kept, nothing is half-written", file=sys.stderr
-        )
+        print("\ninterrupted; what is finished is kept, nothing is half-written", file=sys.stderr)
         return 130
 
 

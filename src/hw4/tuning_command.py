@@ -1,17 +1,17 @@
 """`hw4 tune`: the search of question 1 from a shell, on one process, several, or many machines."""
 
+import math
 import sys
 from pathlib import Path
 
 from hw4 import runtime
 
-TUNERS = ("random", "bayesian", "hyperband")
 START = "import sys; from hw4.cli import main; sys.exit(main())"
 
 
 def add_arguments(parser) -> None:
     """Add the options of `hw4 tune` to an argparse parser."""
-    parser.add_argument("--tuner", choices=TUNERS, default="random", help="who proposes")
+    parser.add_argument("--tuner", default="random", help="random, bayesian or hyperband")
     parser.add_argument("--trials", type=int, default=12, help="first trials (not for hyperband)")
     parser.add_argument("--promoted", type=int, default=2, help="how many of them run for longer")
     parser.add_argument("--seed", type=int, default=7, help="any integer from 0")
@@ -22,7 +22,12 @@ def add_arguments(parser) -> None:
         help="where the search is kept; an interrupted one goes on",
     )
     parser.add_argument("--workers", type=int, default=0, help="processes on this machine")
-    parser.add_argument("--lease", type=float, default=60.0, help="seconds a worker may be silent")
+    parser.add_argument(
+        "--lease",
+        type=float,
+        default=60.0,
+        help="seconds of silence or start-up after which a worker counts as dead",
+    )
 
 
 def worker_command(options) -> list[str]:
@@ -49,14 +54,14 @@ def run(options) -> int:
             f"workers must be 0 here, or at least 1 without KERASTUNER_ variables; got "
             f"{options.workers}. Correct or unset it."
         )
-    runtime.start(options.seed)
-    from hw4 import tuning
-
-    plan = tuning.plan(
-        options.tuner, trials=options.trials, promoted=options.promoted, seed=options.seed
-    )
+    if not 0 < options.lease < math.inf:
+        raise ValueError(
+            f"lease must be a positive number of seconds; got {options.lease:g}. Try 60."
+        )
+    # The one in force, which the workers must get too.
+    options.seed = runtime.start(options.seed)
     try:
-        log = _take_part(plan, options, role)
+        log = _take_part(options, role)
     except (TimeoutError, ConnectionError) as error:
         print(f"hw4 tune: {error}", file=sys.stderr)
         return 1
@@ -65,30 +70,30 @@ def run(options) -> int:
     return 0
 
 
-def _take_part(plan, options, role) -> list[dict] | None:
+def _take_part(options, role) -> list[dict] | None:
     """Return the log of the whole search, None for a worker, which has only a part of it."""
     from hw4 import tuning
-    from hw4.tuner import open_search, records
+    from hw4.tuner import distributed, open_search, records, write_json
 
-    if options.workers or role:
-        from hw4.tuner import distributed
+    choice = {"trials": options.trials, "promoted": options.promoted, "seed": options.seed}
+    if not options.workers and not role:
+        return tuning.search(options.tuner, folder=options.folder, **choice)
+    plan, lease = tuning.plan(options.tuner, **choice), options.lease
     if options.workers:
         command = worker_command(options)
-        return distributed.conduct(
-            plan, options.folder, command, options.workers, options.lease, _say
-        )
-    if role and "chief" not in role[0]:
-        return distributed.work(plan, tuning.trainer(), options.lease)
-    search = open_search(plan, options.folder)
-    if role:
-        chief = distributed.Chief(search.oracle, f"{role[1]}:{role[2]}", options.lease, _say)
+        log = distributed.conduct(plan, options.folder, command, options.workers, lease, _say)
+    elif "chief" in role[0]:
+        oracle = open_search(plan, options.folder).oracle
+        chief = distributed.Chief(oracle, f"{role[1]}:{role[2]}", lease, _say)
         try:
             chief.wait()
         finally:
             chief.stop()
+        log = records(oracle)
     else:
-        search.run(tuning.trainer())
-    return records(search.oracle)
+        return distributed.work(plan, tuning.trainer(), lease)
+    write_json(options.folder / "log.json", log)
+    return log
 
 
 def _say(message: str) -> None:

@@ -7,7 +7,8 @@ Keras Tuner proposes and keeps the books. What is changed here, and why (version
 * one file, replaced in one step, holds the whole state; there, a killed process can leave trial
   and search files that disagree or end in mid-line;
 * a proposal goes through `Plan.repair` before it counts, so that none is wasted;
-* no worker is sent home while another's trial may still come back;
+* no worker is sent home while another's trial may still come back, a trial that comes back
+  without a result waits for another worker, and no number of failures ends the search;
 * promising trials of a random or Bayesian search run again for longer (Hyperband has its own way).
 """
 
@@ -29,8 +30,10 @@ DIGEST = "tuner/plan"
 MOST_DRAWS = 200
 # Draws among which the Bayesian model chooses.
 CANDIDATES = 200
-# Workers that may die of a trial before it counts as failed.
+# Workers that may be lost on a trial before it counts as failed.
 MOST_LOSSES = 2
+# Score of a failed trial: JSON has no infinity, and 32-bit floats hold a power of two exactly.
+FAILURE = -(2.0**100)
 
 
 class _Books:
@@ -46,9 +49,15 @@ class _Books:
             hyperparameters=space,
             allow_new_entries=False,
             seed=int(plan.generator(0).integers(1, 2**31)),
+            max_consecutive_failed_trials=math.inf,
             **options,
         )
         self.plan, self.verbose, self._seed_state = plan, 0, 0
+
+    @property
+    def total(self) -> int:
+        """Number of trials of the whole search, unless the space is exhausted before."""
+        return self.max_trials
 
     def _random_values(self):
         for _ in range(MOST_DRAWS):
@@ -93,8 +102,15 @@ class _Books:
         # A worker that was given up may come back after another one has run its trial.
         if trial.trial_id in self.end_order:
             return
+        known = self.trials[trial.trial_id]
+        if trial.status != "COMPLETED" or not known.metrics.exists(SCORE):
+            # The worker or this chief was cut off between the training and the report.
+            for tuner_id, ongoing in list(self.ongoing_trials.items()):
+                if ongoing is known:
+                    self._put_back(tuner_id)
+            return
         # gRPC carries 32-bit floats: the values that were proposed are the ones to keep.
-        trial.hyperparameters = self.trials[trial.trial_id].hyperparameters
+        trial.hyperparameters = known.hyperparameters
         self._retry_queue = [queued for queued in self._retry_queue if queued != trial.trial_id]
         super().end_trial(trial)
 
@@ -105,17 +121,24 @@ class _Books:
         The trial waits for another worker; one that has cost two workers is failed instead.
         """
         self.tuner_ids.discard(tuner_id)
-        trial = self.ongoing_trials.get(tuner_id)
-        if trial is None:
+        if tuner_id not in self.ongoing_trials:
             return None
+        return self._put_back(tuner_id)
+
+    def _put_back(self, tuner_id: str) -> str:
+        trial = self.ongoing_trials[tuner_id]
         self._run_times[trial.trial_id] += 1
         if self._run_times[trial.trial_id] < MOST_LOSSES:
             del self.ongoing_trials[tuner_id]
+            trial.status = "RUNNING"
             self._retry_queue.append(trial.trial_id)
             self.save()
         else:
-            self.update_trial(trial.trial_id, {SCORE: -math.inf, "seconds": math.nan})
-            trial.status, trial.message = "COMPLETED", f"{MOST_LOSSES} workers died of it"
+            # A result may have come although its worker did not live to end the trial.
+            if not trial.metrics.exists(SCORE):
+                self.update_trial(trial.trial_id, {SCORE: FAILURE})
+                trial.message = f"{MOST_LOSSES} workers were lost on it"
+            trial.status = "COMPLETED"
             self.end_trial(trial)
         return trial.trial_id
 
@@ -144,8 +167,8 @@ class _Books:
 
 
 def completed(trial) -> bool:
-    """Say whether a trial ended with a score; a failed one scores -inf."""
-    return trial.status == "COMPLETED" and math.isfinite(trial.score)
+    """Say whether a trial ended with a score of its own."""
+    return trial.status == "COMPLETED" and trial.score > FAILURE
 
 
 class _Promoting(_Books):
@@ -216,9 +239,13 @@ class BayesianOracle(_Promoting, oracles.BayesianOptimizationOracle):
         return self._random_populate_space()
 
     def _vectorize_trials(self):
-        x, y = super()._vectorize_trials()
-        # A failed trial counts as no better than the worst of the others.
-        return x, np.where(np.isfinite(y), y, np.max(y, initial=-np.inf, where=np.isfinite(y)))
+        # Keras Tuner asks the process about running trials before it has been fitted. Here a
+        # running or failed trial counts as the worst so far, so that others keep away from it.
+        trials = self.trials.values()
+        worst = min(trial.score for trial in trials if completed(trial))
+        x = [self._encode(trial.hyperparameters.values) for trial in trials]
+        y = [-(trial.score if completed(trial) else worst) for trial in trials]
+        return np.array(x), np.array(y)
 
     def _encode(self, values) -> list[float]:
         """Return a choice as Keras Tuner encodes it: shares in [0, 1], defaults where inactive."""
@@ -230,6 +257,12 @@ class HalvingOracle(_Books, oracles.HyperbandOracle):
 
     def __init__(self, plan):
         super().__init__(plan, max_epochs=plan.epochs[1], factor=3)
+
+    @property
+    def total(self) -> int:
+        """Number of trials of all rounds of all brackets."""
+        brackets = range(self._get_num_brackets())
+        return sum(self._get_size(bracket, i) for bracket in brackets for i in range(bracket + 1))
 
 
 ORACLES = {"random": RandomOracle, "bayesian": BayesianOracle, "hyperband": HalvingOracle}

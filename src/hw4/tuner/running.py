@@ -1,7 +1,8 @@
 """Keras Tuner's base tuner with our oracles: runs trials, resumes them, logs every one.
 
-A trial whose training raises scores -inf instead of failing: in Keras Tuner 1.4.8 three failures
-in a row abort the search, failed trials pad the list of the best, and four of them stop Hyperband.
+A trial whose training raises gets the score `oracles.FAILURE` instead of failing: in Keras Tuner
+1.4.8 three failures in a row abort the search, failed trials pad the list of the best, and four of
+them stop Hyperband.
 """
 
 import contextlib
@@ -14,8 +15,8 @@ from pathlib import Path
 import keras_tuner
 from tqdm.auto import tqdm
 
-from hw4.runtime import watched
-from hw4.tuner.oracles import ORACLES, SCORE, completed
+from hw4.runtime import search_role, watched
+from hw4.tuner.oracles import FAILURE, ORACLES, SCORE, completed
 from hw4.tuner.plan import Plan, write_json
 
 IDLE_SECONDS = 0.2
@@ -26,6 +27,8 @@ class Search(keras_tuner.engine.base_tuner.BaseTuner):
 
     def __init__(self, plan: Plan, folder: Path):
         self.plan, self._bar, self._began = plan, None, True
+        # Before Keras Tuner reads the same variables.
+        self._role = search_role()
         # Keras Tuner prints that it reloads; whoever resumes named the folder and knows.
         with contextlib.redirect_stdout(io.StringIO()):
             super().__init__(
@@ -33,8 +36,17 @@ class Search(keras_tuner.engine.base_tuner.BaseTuner):
             )
 
     def run(self, evaluate, label: str = "search") -> None:
-        """Run all trials that are left; `evaluate(values, epochs, seed)` returns a score."""
-        with tqdm(desc=label, unit="trial", leave=False, disable=not watched()) as self._bar:
+        """Run all trials that are left; `evaluate(values, epochs, seed)` returns a score.
+
+        Raises:
+            ValueError: this process has a part in a search on several machines.
+        """
+        if self._role:
+            raise ValueError(
+                "KERASTUNER_TUNER_ID must be unset for a search in one process; got "
+                f"{self._role[0]!r}. Unset it and KERASTUNER_ORACLE_*, or run `hw4 tune`."
+            )
+        with progress(self.oracle, label) as self._bar:
             self.search(evaluate)
 
     def pre_create_trial(self):
@@ -49,7 +61,7 @@ class Search(keras_tuner.engine.base_tuner.BaseTuner):
         self._began = True
 
     def run_trial(self, trial, evaluate):
-        """Return the metrics of one trial: its score, -inf when it failed, and its seconds."""
+        """Return the metrics of one trial: its score, FAILURE if it failed, and its seconds."""
         values = dict(trial.hyperparameters.values)
         epochs = values["tuner/epochs"]
         seed = int(self.plan.generator(3, int(trial.trial_id)).integers(2**31))
@@ -60,13 +72,14 @@ class Search(keras_tuner.engine.base_tuner.BaseTuner):
             if not math.isfinite(score):
                 raise ValueError(f"score must be finite; got {score}. Lower the learning rate.")
         except Exception as error:
-            score, trial.message = -math.inf, f"{type(error).__name__}: {error}"
+            score, trial.message = FAILURE, f"{type(error).__name__}: {error}"
         return {SCORE: score, "seconds": time.perf_counter() - start}
 
     def on_trial_end(self, trial):
-        """Report the trial and move the progress bar."""
+        """Report the trial and move the progress bar, which a worker leaves to the chief."""
         super().on_trial_end(trial)
-        self._bar.update()
+        if self._bar is not None:
+            self._bar.update()
 
     def save(self):
         """Write the state, which a worker leaves to the chief."""
@@ -101,7 +114,9 @@ def open_search(plan: Plan, folder: str | Path) -> Search:
                 f"folder must hold this very search; got {folder}, which differs in "
                 f"{', '.join(differing)}. Name another folder, or delete this one."
             )
-    elif folder.exists() and any(folder.iterdir()):
+    elif folder.exists() and any(
+        path.name != f"{marker.name}.partial" for path in folder.iterdir()
+    ):
         raise ValueError(
             f"folder must be new, empty, or hold a search; got {folder}, which holds other files. "
             "Name another folder."
@@ -110,6 +125,18 @@ def open_search(plan: Plan, folder: str | Path) -> Search:
         folder.mkdir(parents=True, exist_ok=True)
         write_json(marker, wanted)
     return Search(plan, folder)
+
+
+def progress(oracle, label: str = "search") -> tqdm:
+    """Return a bar over all trials of an oracle, at those that have ended, for who watches."""
+    return tqdm(
+        desc=label,
+        unit="trial",
+        total=oracle.total,
+        initial=len(oracle.end_order),
+        leave=False,
+        disable=not watched(),
+    )
 
 
 def records(oracle) -> list[dict]:
@@ -137,14 +164,15 @@ def best(log: list[dict]) -> dict:
 
 def _record(trial) -> dict:
     values = trial.hyperparameters.values
-    ended = trial.status == "COMPLETED"
+    ended, metrics = trial.status == "COMPLETED", trial.metrics
     return {
         "trial": int(trial.trial_id),
         "parent": int(values["tuner/trial_id"]) if values.get("tuner/trial_id") else None,
         "values": {k: v for k, v in values.items() if not k.startswith("tuner/")},
         "epochs": values["tuner/epochs"],
         "score": float(trial.score) if completed(trial) else None,
-        "seconds": float(trial.metrics.get_last_value("seconds")) if ended else None,
+        # A trial that ended with the loss of its workers has none.
+        "seconds": float(metrics.get_last_value("seconds")) if metrics.exists("seconds") else None,
         "status": "completed" if completed(trial) else "failed" if ended else "unfinished",
         "message": trial.message,
     }
