@@ -102,6 +102,14 @@ def test_text_masks_measured_numbers_and_only_those():
     )
 
 
+def test_words_are_held_against_a_mark():
+    claims = Claims("q7")
+    told = {"reported": "a small map", "mark": 7}
+    assert claims.equal("7-c", "size", **told, measured=7) == "confirmed"
+    assert claims.equal("7-c", "size", **told, measured=14) == "failed"
+    assert claims.document()["claims"][0]["reported"] == "a small map"
+
+
 def test_margin_is_positive_on_the_good_side():
     below = {"verdict": "x", "relation": "at_most", "expected": 10, "measured": 4.0, "unit": "s"}
     assert "margin ⟨+6⟩" in measured_text(below | {"tolerance": 0})

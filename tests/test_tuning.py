@@ -43,7 +43,7 @@ def tiny(monkeypatch):
 def test_search_has_no_parameter_for_data_and_never_asks_for_the_test_set(tiny, tmp_path):
     assert set(inspect.signature(tuning.search).parameters) == {"tuner", "folder", "options"}
     assert set(inspect.signature(tuning.plan).parameters) == {
-        *("tuner", "trials", "promoted", "epochs", "seed", "mac_budget")
+        *("tuner", "trials", "promoted", "epochs", "seed", "mac_budget", "output_budget")
     }
     with pytest.raises(TypeError, match="unexpected keyword argument 'data'"):
         tuning.search(data=stripes(10, 0))
@@ -61,26 +61,38 @@ def test_search_has_no_parameter_for_data_and_never_asks_for_the_test_set(tiny, 
 
 def test_a_trial_of_e_epochs_sees_e_portions_of_the_training_images(tiny, monkeypatch):
     seen = []
-    monkeypatch.setattr(
-        procedure,
-        "fit_and_score",
-        lambda values, data, held_out, **rest: seen.append((data, held_out)),
-    )
+    monkeypatch.setattr(procedure, "fit", lambda values, *data, seed: seen.append(data))
+    monkeypatch.setattr(procedure, "accuracy", lambda model, *held_out: len(held_out[1]))
     evaluate = tuning.trainer()
-    for epochs in (1, 2, 5):
-        evaluate(SMALL, epochs, 0)
-    assert [len(data[0]) for data, _ in seen] == [400, 800, 900]
-    assert {len(held_out[0]) for _, held_out in seen} == {200}
-    assert (seen[0][0][0] == seen[1][0][0][:400]).all()
+    assert [evaluate(SMALL, epochs, 0) for epochs in (1, 2, 5)] == [200] * 3
+    first, second, fifth = (images for images, _ in seen)
+    assert [len(images) for images in (first, second, fifth)] == [400, 800, 2000]
+    assert (first == second[:400]).all()
+    assert len(np.unique(second, axis=0)) == 800
+    # There are 900 images; then the order begins again.
+    assert (fifth[900:1800] == fifth[:900]).all()
 
 
 def test_training_repeats_with_its_seed_and_learns():
     data, held_out = [(mnist.as_input(x), y) for x, y in (stripes(600, 1), stripes(300, 2))]
-    scores = [
-        tuning.fit_and_score(SMALL, data, held_out, epochs=4, seed=seed) for seed in (3, 3, 4)
-    ]
+    models = [tuning.fit(SMALL, *data, epochs=4, seed=seed) for seed in (3, 3, 4)]
+    scores = [tuning.accuracy(model, *held_out) for model in models]
     assert scores[0] == scores[1]
     assert min(scores) > 0.6
+    predicted = models[0].predict(held_out[0], verbose=0).argmax(1)
+    assert scores[0] == pytest.approx(np.mean(predicted == held_out[1]))
+
+
+@pytest.mark.parametrize("optimizer", search_space.OPTIMIZERS)
+def test_a_used_model_is_trained_like_a_new_one(optimizer):
+    images, labels = stripes(200, 1)
+    values = SMALL | {"optimizer": optimizer, "dropout_dense": 0.3}
+    data, held_out = (mnist.as_input(images[:150]), labels[:150]), mnist.as_input(images[150:])
+    new, used = tuning.fit(values, *data, seed=1), tuning.fit(values, *data, seed=2)
+    assert (new.predict(held_out, verbose=0) != used.predict(held_out, verbose=0)).any()
+    again = tuning.fit(values, *data, seed=1, used=used)
+    assert again is used
+    assert (new.predict(held_out, verbose=0) == again.predict(held_out, verbose=0)).all()
 
 
 def test_the_final_training_uses_all_training_images_and_no_others(tiny, monkeypatch):
@@ -128,16 +140,19 @@ def test_a_plan_of_the_search_is_kept_and_reopened(tmp_path):
 def test_ablation_pairs_the_same_images_and_seeds(monkeypatch, tiny):
     calls = []
 
-    def fit_and_score(values, data, held_out, *, epochs, seed, batch_size):
-        calls.append((values["name"], seed, data[0].sum()))
+    def fit(values, images, labels, *, seed, epochs, batch_size, used):
+        calls.append((values["name"], seed, images.sum()))
         return {"with": 0.9, "without": 0.8}[values["name"]] + seed / 100
 
-    monkeypatch.setattr(procedure, "fit_and_score", fit_and_score)
+    # The stand-in of a model is its accuracy; it loses a tenth on the 200 held-out images.
+    monkeypatch.setattr(procedure, "fit", fit)
+    monkeypatch.setattr(procedure, "accuracy", lambda m, x, y: m - (len(x) == len(y) == 200) / 10)
     variants = {"with": {"name": "with"}, "without": {"name": "without"}}
     found = ablation.ablate(variants, images=50, epochs=1, seeds=(0, 1, 2))
-    assert found["with"] == pytest.approx([0.9, 0.91, 0.92])
-    assert [call[:2] for call in calls[:2]] == [("with", 0), ("without", 0)]
-    assert calls[0][2] == calls[1][2] != calls[2][2]
+    assert found["with"]["training"] == pytest.approx([0.9, 0.91, 0.92])
+    assert found["with"]["held-out"] == pytest.approx([0.8, 0.81, 0.82])
+    assert [call[:2] for call in calls[2:4]] == [("with", 2), ("without", 0)]
+    assert calls[0][2] == calls[3][2] != calls[1][2]
     assert sorted(tiny) == ["train", "validation"]
 
 

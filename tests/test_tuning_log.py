@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from hw4.tuner import best, races
-from hw4.tuning import search_log, search_space
+from hw4.tuning import reported, search_log, search_space
 
 VALUES = {"conv_layers": 2, "filters_1": 16, "filters_2": 64}
 VALUES |= {"dropout_conv": 0.1, "dense_layers": 1, "neurons_1": 32, "dropout_dense": 0.0}
@@ -39,8 +39,8 @@ LOG = [
 def test_rows_show_every_hyperparameter_and_say_what_failed():
     rows = search_log.table(LOG)
     assert rows[5] == {
-        **{"trial": "5", "repeats": "4", "filters": "16/64", "neurons": "32"},
-        **{"dropout": "0.1, 0.0", "optimizer": "adam", "rate": "9.0e-04"},
+        **{"trial": "5", "repeats trial": "4", "filters": "16/64", "neurons": "32"},
+        **{"dropout conv, dense": "0.1, 0.0", "optimizer": "adam", "learning rate": "9.0e-04"},
         **{"MACs": "2.0 M", "epochs": "4", "score": "0.9900", "seconds": "1.2"},
     }
     assert rows[1]["score"] == "failed"
@@ -48,11 +48,26 @@ def test_rows_show_every_hyperparameter_and_say_what_failed():
     assert search_space.macs(VALUES) == 112_896 + 1_806_336 + 100_352 + 320
 
 
-def test_best_so_far_skips_failures():
-    spent, best = search_log.best_so_far(LOG)
-    assert spent.tolist() == [2, 4, 6, 8, 10, 14]
-    assert best.tolist() == [0.90, 0.90, 0.97, 0.97, 0.98, 0.99]
-    assert np.isnan(search_log.best_so_far(LOG[1:2])[1]).all()
+def test_the_reported_winner_is_described_like_ours():
+    theirs = reported.describe_best()
+    assert theirs.keys() == search_log.describe(VALUES).keys()
+    assert (theirs["filters"], theirs["neurons"]) == ("128/64/256", "256/256/160/256")
+    # convolutions on 26, 11 and 3 pixels, then 256 numbers into the dense layers
+    macs = 676 * 9 * 128 + 121 * 9 * 128 * 64 + 9 * 9 * 64 * 256
+    macs += 256 * 256 + 256 * 256 + 256 * 160 + 160 * 256 + 256 * 10
+    assert theirs["MACs"] == f"{macs / 1e6:.1f} M"
+
+
+def test_over_time_the_incumbent_is_who_would_win():
+    # A longer trial counts more than a better short one, as in `best`.
+    columns = search_log.over_time([*LOG[:5], record(5, 0.975, epochs=4, parent=4)])
+    assert columns["spent"].tolist() == [2, 4, 6, 8, 10, 14]
+    assert columns["score"].tolist() == pytest.approx(
+        [0.90, np.nan, 0.97, 0.95, 0.98, 0.975], nan_ok=True
+    )
+    assert columns["incumbent"].tolist() == [0.90, 0.90, 0.97, 0.97, 0.98, 0.975]
+    assert columns["promoted"].tolist() == [False] * 5 + [True]
+    assert np.isnan(search_log.over_time(LOG[1:2])["incumbent"]).all()
 
 
 def test_only_short_completed_trials_are_compared():
@@ -70,6 +85,8 @@ def test_influence_against_scipy_and_by_hand():
     assert found["optimizer"]["measure"] == "eta squared"
     assert found["conv_layers"]["effect"] is None
     assert search_log.influence([]) == []
+    level = [record(i, 0.9, learning_rate=1e-4 * (i + 1)) for i in range(4)]
+    assert {row["effect"] for row in search_log.influence(level)} == {None}
 
 
 def test_the_stub_has_its_top_where_it_says_and_short_trials_see_less():
@@ -100,6 +117,12 @@ def test_the_race_is_fair_and_says_when_scores_matter():
     assert runs["bayesian"]["seconds"] > runs["random"]["seconds"]
     learns = [races.learns_at(tuner, 1, 11, 3) for tuner in runs]
     assert learns == [11, 4, 5]
+    assert races.learns_at("random", 1, 11, promoted=0) == 11
+
+
+def test_the_stock_bayesian_oracle_takes_longer_to_propose_than_ours():
+    ours = races.run_stub("bayesian", 1, trials=11, promoted=3)["seconds"]
+    assert races.stock_bayesian_seconds(1, proposals=1) > 3 * ours
 
 
 def test_the_winner_is_the_best_of_the_longest():

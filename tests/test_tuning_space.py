@@ -19,8 +19,8 @@ LARGEST |= {f"filters_{i}": 256 for i in range(1, 6)} | {f"neurons_{i}": 256 for
 LARGEST |= {"dropout_conv": 0.5, "dropout_dense": 0.5, "optimizer": "adam", "learning_rate": 1e-3}
 
 
-def points(count, budget=search_space.MAC_BUDGET, seed=0):
-    plan = Plan(SPACE, seed=seed, repair=lambda values: search_space.shrink(values, budget))
+def points(count, *budgets, seed=0):
+    plan = Plan(SPACE, seed=seed, repair=lambda values: search_space.shrink(values, *budgets))
     oracle = RandomOracle(plan)
     return [oracle._draw(plan.generator(9, i)) for i in range(count)]
 
@@ -37,6 +37,33 @@ def test_the_limits_of_the_task_and_the_forgotten_optimizer():
         assert {values[name] for values in drawn} == {1, 2, 3, 4, 5}
     assert all(5e-4 <= values["learning_rate"] <= 1e-3 for values in drawn)
     assert all(isinstance(values["filters_1"], int) for values in drawn)
+
+
+@pytest.mark.parametrize("budgets", [(), (30_000_000, 220_000)])
+def test_whatever_is_affordable_is_proposed_and_nothing_else(budgets):
+    drawn = points(1_500, *budgets)
+    for i in range(1, 6):
+        proposed = {values[f"filters_{i}"] for values in drawn if values["conv_layers"] >= i}
+        most = search_space.most_filters(i, *budgets)
+        assert proposed == {n for n in (32, 64, 128, 256) if n <= most}
+    for hp in SPACE.space:
+        if hasattr(hp, "ordered"):
+            assert {values[hp.name] for values in drawn} == set(hp.values)
+
+
+def test_most_filters_by_hand():
+    # 64 first filters write 28 x 28 x 64 = 50,176 numbers; 128 second ones need 7.2 million MACs.
+    assert [search_space.most_filters(i) for i in range(1, 6)] == [32, 64, 256, 256, 256]
+    assert [search_space.most_filters(i, 30_000_000, 220_000) for i in range(1, 6)] == [256] * 5
+
+
+def test_budgets_that_exclude_a_depth_are_refused_before_the_search():
+    least = 2_988_032
+    search_space.check_budgets(least, 45_000)
+    with pytest.raises(ValueError, match=rf"got {least - 1:,} and 45,000, and .* {least:,} and"):
+        tuning.plan(mac_budget=least - 1)
+    with pytest.raises(ValueError, match="got 6,000,000 and 25,000, and 1 convolutional"):
+        tuning.plan(output_budget=25_000)
 
 
 def test_filters_exist_only_in_networks_that_have_the_layer():
@@ -102,7 +129,7 @@ def test_shrinking_keeps_the_budget_and_touches_nothing_but_filters():
     narrow = {name: 32 for name in LARGEST if name.startswith("filters")}
     least = search_space.macs(LARGEST | narrow)
     assert search_space.shrink(LARGEST, least) == LARGEST | narrow
-    with pytest.raises(ValueError, match=f"got {least - 1:,} MACs.*less than {least:,}"):
+    with pytest.raises(ValueError, match=f"got {least - 1:,} and 45,000.*5 .* {least:,} and"):
         search_space.shrink(LARGEST, least - 1)
 
 
@@ -116,7 +143,7 @@ def test_the_halving_that_saves_most_goes_first():
 def test_all_proposals_of_50_seeds_are_affordable():
     budget = 6_000_000
     for seed in range(50):
-        for values in points(6, budget, seed):
+        for values in points(6, budget, seed=seed):
             assert search_space.macs(values) <= budget
             assert search_space.outputs(values) <= search_space.OUTPUT_BUDGET
 

@@ -101,22 +101,22 @@ class Claims:
         self.optional = frozenset(optional)
         self._claims: dict[str, Claim] = {}
 
-    def equal(self, id, statement, *, reported, measured, tolerance=0, unit="", note="") -> str:
-        """Confirm that `measured` equals `reported`, numbers to within `tolerance`."""
+    def equal(
+        self, id, statement, *, reported, measured, mark=None, tolerance=0, unit="", note=""
+    ) -> str:
+        """Hold `measured` == `mark`, the reported value by default, to within `tolerance`."""
         return self._decide(
-            id, statement, reported, reported, measured, "equal", tolerance, False, unit, note
+            id, statement, reported, mark, measured, "equal", tolerance, False, unit, note
         )
 
     def at_least(self, id, statement, *, reported, measured, mark=None, unit="", note="") -> str:
         """Hold `measured` >= `mark`; the mark is the reported number unless another is given."""
-        mark = reported if mark is None else mark
         return self._decide(
             id, statement, reported, mark, measured, "at_least", 0, False, unit, note
         )
 
     def at_most(self, id, statement, *, reported, measured, mark=None, unit="", note="") -> str:
         """Hold `measured` <= `mark`; the mark is the reported number unless another is given."""
-        mark = reported if mark is None else mark
         return self._decide(
             id, statement, reported, mark, measured, "at_most", 0, False, unit, note
         )
@@ -169,6 +169,7 @@ class Claims:
                 f"relation must be one of {', '.join(RELATIONS)}; got {relation!r}. "
                 "Choose one of these."
             )
+        expected = reported if expected is None else expected
         values = [_plain(value) for value in (reported, expected, measured)]
         if relation != "equal" and not all(map(_is_number, values[1:])):
             raise TypeError(

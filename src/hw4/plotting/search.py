@@ -2,110 +2,121 @@
 
 import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.ticker import MaxNLocator, NullFormatter
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from hw4.plotting import BLUE, GREY, ORANGE, new_axes
 
 
-def best_so_far(spent, scores, best, promoted, ax=None):
-    """Draw every trial over the epochs spent, and the best score so far as a staircase.
+def over_time(spent, score, incumbent, promoted, *, xlabel="epochs spent", ax=None):
+    """Draw the error of every trial, and of the incumbent as a staircase, on a logarithmic axis.
 
     Args:
-        spent: (n,) epochs spent after each trial.
-        scores: (n,) score of each trial, NaN where it failed.
-        best: (n,) best score so far.
+        spent: (n,) what has been spent after each trial.
+        score: (n,) accuracy of each trial, NaN where it failed.
+        incumbent: (n,) accuracy of the trial that would win so far.
         promoted: (n,) whether a trial was a promoted one.
+        xlabel: meaning of `spent`.
         ax: where to draw; a new figure by default.
     """
     ax, promoted = new_axes(ax), np.asarray(promoted)
-    spent, scores = np.asarray(spent), np.asarray(scores, float)
-    ax.step(spent, best, where="post", color=GREY, label="best so far")
-    ax.plot(spent[~promoted], scores[~promoted], "o", color=BLUE, label="short trial")
-    ax.plot(spent[promoted], scores[promoted], "s", color=ORANGE, label="promoted, longer")
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    ax.set(xlabel="epochs spent", ylabel="validation accuracy", title="The search over time")
-    ax.legend(loc="lower right")
+    spent, error = np.asarray(spent), 100 * (1 - np.asarray(score, float))
+    answer = 100 * (1 - np.asarray(incumbent, float))
+    ax.step(spent, answer, where="post", color=GREY, label="answer so far")
+    ax.plot(spent[~promoted], error[~promoted], "o", color=BLUE, label="short trial")
+    ax.plot(spent[promoted], error[promoted], "s", color=ORANGE, label="promoted, longer")
+    _plain_log_axis(ax.yaxis)
+    ax.set(xlabel=xlabel, ylabel="validation error (%)", title="The search over time")
+    ax.legend()
     return ax
 
 
-def score_against(columns, scores, *, logarithmic=(), ylabel="validation accuracy"):
+def score_against(columns, scores, groups, *, logarithmic=(), ylabel="validation accuracy"):
     """Draw the score against every hyperparameter, one small panel for each.
 
     Args:
         columns: name to (n,) numbers or texts.
         scores: (n,) scores.
+        groups: (n,) texts that decide the colour.
         logarithmic: names whose axis is logarithmic.
         ylabel: meaning of the scores.
 
     Returns:
         One Axes for each name, in order.
     """
-    across = 4
+    across = 3
     down = -(-len(columns) // across)
     figure, grid = plt.subplots(
-        down, across, figsize=(2.5 * across, 2.1 * down), sharey=True, squeeze=False
+        down, across, figsize=(3 * across, 2.1 * down), sharey=True, squeeze=False
     )
-    panels = grid.ravel()
+    panels, groups, scores = grid.ravel(), np.asarray(groups), np.asarray(scores)
     for ax, (name, column) in zip(panels, columns.items(), strict=False):
         ax.set_xlabel(name)
+        values = sorted(set(column))
         texts = isinstance(column[0], str)
-        names = sorted(set(column)) if texts else None
-        x = [names.index(value) for value in column] if texts else column
-        ax.plot(x, scores, "o", color=BLUE, alpha=0.7, markersize=4)
+        x = np.array([values.index(value) for value in column] if texts else column)
+        for group in sorted(set(groups)):
+            chosen = groups == group
+            ax.plot(x[chosen], scores[chosen], "o", alpha=0.7, markersize=4, label=group)
         if texts:
-            ax.set_xticks(range(len(names)), names)
-            ax.set_xlim(-0.5, len(names) - 0.5)
-        elif all(isinstance(value, int) for value in column):
-            ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))
-        if name in logarithmic:
+            ax.set_xticks(range(len(values)), values)
+            ax.set_xlim(-0.5, len(values) - 0.5)
+        elif name in logarithmic:
             # Within one decade the default labels overlap or are missing.
             ax.set_xscale("log")
             ax.xaxis.set_minor_formatter(NullFormatter())
-            ax.set_xticks([min(column), max(column)], [f"{min(column):.1e}", f"{max(column):.1e}"])
+            ax.set_xticks([values[0], values[-1]], [f"{values[0]:.1e}", f"{values[-1]:.1e}"])
+        elif len(values) <= 6:
+            ax.set_xticks(values)
     for ax in panels[len(columns) :]:
         ax.remove()
     figure.supylabel(ylabel, fontsize="medium")
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=9)
     return list(panels[: len(columns)])
 
 
 def compared(spent, quality, *, optimum, ax=None):
-    """Draw the mean regret of several tuners over the epochs spent, with 95 % bands.
+    """Draw the mean regret of several searches over the epochs spent, with 95 % bands.
 
     Args:
         spent: name to (n,) epochs spent.
-        quality: name to (seeds, n) true quality of the incumbent.
-        optimum: the best quality there is; regret is what is missing to it.
+        quality: name to (seeds, n) true accuracy of the answer so far.
+        optimum: the best accuracy there is; regret is what is missing to it.
         ax: where to draw; a new figure by default.
     """
     ax = new_axes(ax)
     for name, runs in quality.items():
-        regret = optimum - np.asarray(runs)
+        regret = 100 * (optimum - np.asarray(runs))
         mean, half = regret.mean(0), 1.96 * regret.std(0, ddof=1) / np.sqrt(len(regret))
-        (line,) = ax.step(spent[name], mean, where="post", label=name)
-        ax.fill_between(
-            spent[name],
-            mean - half,
-            mean + half,
-            step="post",
-            alpha=0.2,
-            linewidth=0,
-            color=line.get_color(),
-        )
+        # A step needs a further point to be seen.
+        x = [*spent[name], spent[name][-1] + 1]
+        mean, half = (np.append(values, values[-1]) for values in (mean, half))
+        (line,) = ax.step(x, mean, where="post", label=name)
+        band = {"step": "post", "alpha": 0.2, "linewidth": 0, "color": line.get_color()}
+        ax.fill_between(x, mean - half, mean + half, **band)
     ax.set(
         xlabel="epochs spent",
-        ylabel="regret (optimum - incumbent)",
-        title="Three tuners on the stub, mean and 95 % band",
+        ylabel="regret (points of accuracy)",
+        title="Searches of equal cost on the stub: mean and 95 % band",
     )
-    ax.set_yscale("log")
+    _plain_log_axis(ax.yaxis)
     ax.legend()
     return ax
 
 
-def gains(found, ax=None):
+def _plain_log_axis(axis) -> None:
+    """Make an axis logarithmic, with plain numbers at 1, 2 and 5 of every decade."""
+    axis.axes.set_yscale("log")
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_formatter(NullFormatter())
+
+
+def gains(found, title="", ax=None):
     """Draw gains with their intervals as horizontal bars around zero.
 
     Args:
         found: name to (mean, low, high), in points of accuracy.
+        title: text above.
         ax: where to draw; a new figure by default.
     """
     ax = new_axes(ax, figsize=(7.0, 0.7 + 0.6 * len(found)))
@@ -113,6 +124,6 @@ def gains(found, ax=None):
         ax.errorbar(mean, i, xerr=[[mean - low], [high - mean]], fmt="o", color=BLUE, capsize=4)
     ax.axvline(0, color=GREY, linewidth=1)
     ax.set_yticks(range(len(found)), found)
-    ax.set_ylim(-0.5, len(found) - 0.5)
-    ax.set(xlabel="gain in held-out accuracy (points), 95 % interval")
+    ax.set_ylim(len(found) - 0.5, -0.5)
+    ax.set(xlabel="gain in held-out accuracy (points), 95 % interval", title=title)
     return ax

@@ -6,9 +6,10 @@ out, `reported` takes the report's own search apart, `ablation` takes parts of a
 """
 
 from hw4.tuning.procedure import (
+    accuracy,
     build_model,
     final_epochs,
-    fit_and_score,
+    fit,
     inputs,
     plan,
     search,
@@ -17,9 +18,10 @@ from hw4.tuning.procedure import (
 )
 
 __all__ = [
+    "accuracy",
     "build_model",
     "final_epochs",
-    "fit_and_score",
+    "fit",
     "inputs",
     "plan",
     "search",

@@ -8,8 +8,8 @@ from hw4.tuning import procedure
 
 def ablate(
     variants: dict[str, dict], *, images: int, epochs: int, seeds, batch_size: int = 16
-) -> dict[str, np.ndarray]:
-    """Train every variant once for each seed on few images; return held-out accuracies.
+) -> dict[str, dict[str, np.ndarray]]:
+    """Train every variant once for each seed on few images; return its accuracies.
 
     Each seed has its own training images, the same for all variants, so that differences are
     paired. The held-out images are the validation split.
@@ -22,20 +22,23 @@ def ablate(
         batch_size: images a step; small, since few images make few steps.
 
     Returns:
-        Name to (len(seeds),) accuracies.
+        Name to `training` and `held-out` accuracies, (len(seeds),) each.
     """
     x, y = procedure.inputs("train")
     held_out = procedure.inputs("validation")
-    scores: dict[str, list[float]] = {name: [] for name in variants}
-    for seed in seeds:
-        chosen = np.random.default_rng(seed).permutation(len(x))[:images]
-        for name, values in variants.items():
-            data = x[chosen], y[chosen]
-            budget = {"epochs": epochs, "batch_size": batch_size}
-            scores[name].append(
-                procedure.fit_and_score(values, data, held_out, seed=seed, **budget)
-            )
-    return {name: np.array(found) for name, found in scores.items()}
+    found = {}
+    for name, values in variants.items():
+        model, found[name] = None, {"training": [], "held-out": []}
+        for seed in seeds:
+            chosen = np.random.default_rng(seed).permutation(len(x))[:images]
+            data, budget = (x[chosen], y[chosen]), {"epochs": epochs, "batch_size": batch_size}
+            model = procedure.fit(values, *data, seed=seed, used=model, **budget)
+            found[name]["training"].append(procedure.accuracy(model, *data))
+            found[name]["held-out"].append(procedure.accuracy(model, *held_out))
+    return {
+        name: {part: np.array(scores) for part, scores in parts.items()}
+        for name, parts in found.items()
+    }
 
 
 def paired_gain(with_it: np.ndarray, without: np.ndarray) -> tuple[float, float, float]:

@@ -22,7 +22,7 @@ from hw4.tuning import search_space
 
 # Small batches make many steps, which the task's limit on the learning rate asks for.
 BATCH_SIZE = 32
-# A trial of e epochs sees this many images e times in each of its e epochs.
+# An epoch of a trial is this many images, the next ones of a fixed order.
 IMAGES_PER_EPOCH = 6_000
 # Forward MACs of the final training: a cheaper network gets more epochs for the same time.
 FINAL_MACS = 1.9e12
@@ -65,27 +65,34 @@ def plan(
     *,
     trials: int = 12,
     promoted: int = 2,
-    epochs: tuple[int, int] = (1, 2),
+    epochs: tuple[int, int] = (1, 3),
     seed: int = 0,
     mac_budget: int = search_space.MAC_BUDGET,
+    output_budget: int = search_space.OUTPUT_BUDGET,
 ) -> Plan:
     """Return the plan of a search on MNIST; `Plan` explains the arguments.
 
     Args:
         tuner: `random`, `bayesian` or `hyperband`.
-        trials: first trials.
-        promoted: how many of the best run again for longer.
-        epochs: of a first and of a promoted trial; e epochs see 6,000 e images.
+        trials: first trials; Hyperband derives its own number from `epochs`.
+        promoted: how many of the best run again for longer; not for Hyperband.
+        epochs: of a first and of a promoted trial, 6,000 images each.
         seed: any integer from 0.
         mac_budget: most MACs of a network for one image.
+        output_budget: most numbers that its convolutions may write for one image.
+
+    Raises:
+        ValueError: an argument outside its range, or a budget that not even the narrowest
+            network of every depth keeps.
     """
     data = {
         "file": mnist.SHA256,
         "images_per_epoch": IMAGES_PER_EPOCH,
         "batch_size": BATCH_SIZE,
         "mac_budget": mac_budget,
-        "output_budget": search_space.OUTPUT_BUDGET,
+        "output_budget": output_budget,
     }
+    search_space.check_budgets(mac_budget, output_budget)
     return Plan(
         space=search_space.declare(keras_tuner.HyperParameters()),
         tuner=tuner,
@@ -93,7 +100,7 @@ def plan(
         promoted=promoted,
         epochs=tuple(epochs),
         seed=seed,
-        repair=lambda values: search_space.shrink(values, mac_budget),
+        repair=lambda values: search_space.shrink(values, mac_budget, output_budget),
         data=data,
     )
 
@@ -134,34 +141,36 @@ def trainer():
     order = np.random.default_rng(0).permutation(len(images))
 
     def evaluate(values: dict, epochs: int, seed: int) -> float:
-        subset = order[: IMAGES_PER_EPOCH * epochs]
-        return fit_and_score(
-            values, (images[subset], labels[subset]), held_out, epochs=epochs, seed=seed
-        )
+        # After the last image the order begins again.
+        seen = np.resize(order, IMAGES_PER_EPOCH * epochs)
+        return accuracy(fit(values, images[seen], labels[seen], seed=seed), *held_out)
 
     return evaluate
 
 
-def fit_and_score(
-    values, data, held_out, *, epochs: int, seed: int, batch_size: int = BATCH_SIZE
-) -> float:
-    """Train the network of `values` with one-cycle learning rate; return its held-out accuracy.
+def fit(
+    values, images, labels, *, seed: int, epochs: int = 1, batch_size: int = BATCH_SIZE, used=None
+) -> keras.Model:
+    """Return the network of `values`, trained with one-cycle learning rate.
 
     Args:
         values: hyperparameters; the chosen learning rate is the peak of the cycle.
-        data: images (n, 28, 28, 1) and labels (n,) to train on.
-        held_out: images and labels to score on.
-        epochs: passes over the data.
+        images: (n, 28, 28, 1) to train on.
+        labels: (n,) digits.
         seed: of the initial weights, dropout and order.
+        epochs: passes over the images.
         batch_size: images a step.
+        used: what an earlier call with the same values and sizes returned; it forgets everything
+            and is trained again, which saves the time of tracing a new model.
     """
-    keras.backend.clear_session(free_memory=False)
-    keras.utils.set_random_seed(seed)
-    images, labels = data
-    count = training.steps(len(images), batch_size, epochs)
-    model = build_model(values, training.one_cycle(values["learning_rate"], count))
+    model = _fresh(values, seed, training.steps(len(images), batch_size, epochs), used)
     training.fit(model, images, labels, epochs=epochs, batch_size=batch_size, seed=seed)
-    return model.evaluate(**runtime.batched(*held_out, 500), verbose=0)[1]
+    return model
+
+
+def accuracy(model, images, labels) -> float:
+    """Return the share of images, (n, 28, 28, 1), of which a model names the right digit."""
+    return model.evaluate(**runtime.batched(images, labels, 500), verbose=0)[1]
 
 
 def final_epochs(values) -> int:
@@ -184,13 +193,10 @@ def train_final(values: dict, *, seed: int, epochs: int | None = None):
     Returns:
         The trained model, and the history of `training.fit`.
     """
-    keras.backend.clear_session(free_memory=False)
-    keras.utils.set_random_seed(seed)
     parts = [inputs(split) for split in ("train", "validation")]
     images, labels = (np.concatenate(pieces) for pieces in zip(*parts, strict=True))
     epochs = final_epochs(values) if epochs is None else epochs
-    count = training.steps(len(images), BATCH_SIZE, epochs)
-    model = build_model(values, training.one_cycle(values["learning_rate"], count))
+    model = _fresh(values, seed, training.steps(len(images), BATCH_SIZE, epochs))
     history = training.fit(
         model,
         images,
@@ -208,6 +214,22 @@ def inputs(split: str) -> tuple[np.ndarray, np.ndarray]:
     """Return a split of MNIST as a network takes it: (n, 28, 28, 1) in [0, 1], and labels (n,)."""
     images, labels = mnist.load(split)
     return mnist.as_input(images), labels
+
+
+def _fresh(values, seed: int, steps: int, used=None) -> keras.Model:
+    """Return an untrained network for so many steps of one cycle; the seed decides its weights."""
+    if used is None:
+        keras.backend.clear_session(free_memory=False)
+    keras.utils.set_random_seed(seed)
+    model = build_model(values, training.one_cycle(values["learning_rate"], steps))
+    if used is None:
+        return model
+    # Weights and the states of dropout as in the new model; steps and moments of the optimizer 0.
+    for old, new in zip(used.variables, model.variables, strict=True):
+        old.assign(new)
+    for variable in used.optimizer.variables:
+        variable.assign(keras.ops.zeros_like(variable))
+    return used
 
 
 def _keras_layers(layer, following, values) -> list[keras.layers.Layer]:

@@ -5,6 +5,7 @@ import math
 import numpy as np
 from scipy import stats
 
+from hw4.tuner import best
 from hw4.tuning.search_space import macs
 
 SINGLE = (
@@ -26,10 +27,20 @@ def table(log: list[dict]) -> list[dict[str, str]]:
     return [_row(record) for record in log]
 
 
-def best_so_far(log: list[dict]) -> tuple[np.ndarray, np.ndarray]:
-    """Return the epochs spent and the best score so far after each trial; NaN before the first."""
-    scores = [math.nan if record["score"] is None else record["score"] for record in log]
-    return np.cumsum([record["epochs"] for record in log]), np.fmax.accumulate(scores)
+def over_time(log: list[dict]) -> dict[str, np.ndarray]:
+    """Return what happened after each trial, (n,) each, NaN where there is no score yet.
+
+    `spent`: epochs so far. `score`: of this trial. `incumbent`: score of the trial that would win
+    if the search ended here. `promoted`: whether this trial repeats a shorter one.
+    """
+    columns: dict[str, list] = {"score": [], "incumbent": []}
+    for n, record in enumerate(log, 1):
+        columns["score"].append(_score(record))
+        ended = any(earlier["status"] == "completed" for earlier in log[:n])
+        columns["incumbent"].append(_score(best(log[:n])) if ended else math.nan)
+    columns["spent"] = np.cumsum([record["epochs"] for record in log])
+    columns["promoted"] = [record["parent"] is not None for record in log]
+    return {name: np.array(column) for name, column in columns.items()}
 
 
 def first_trials(log: list[dict]) -> list[dict]:
@@ -50,7 +61,7 @@ def influence(log: list[dict]) -> list[dict]:
 
     Numbers: Spearman's rank correlation with its p value. Words: the share of the variance of
     the ranks that lies between the groups (eta squared), with the p value of Kruskal and Wallis.
-    None where it is not defined: a single value, or fewer than 3 trials.
+    None where it is not defined: a single value or score, or fewer than 3 trials.
 
     Returns:
         Mappings with `name`, `measure`, `effect`, `p`.
@@ -62,11 +73,16 @@ def influence(log: list[dict]) -> list[dict]:
     for name in rows[0] if rows else ():
         column = [row[name] for row in rows]
         kind = "groups" if isinstance(column[0], str) else "rank"
-        effect = _effect(kind, column, scores) if len(set(column)) > 1 and len(rows) > 2 else None
+        defined = min(len(set(column)), len(set(scores))) > 1 and len(rows) > 2
+        effect = _effect(kind, column, scores) if defined else None
         measure = "eta squared" if kind == "groups" else "Spearman"
         value, p = effect if effect else (None, None)
         found.append({"name": name, "measure": measure, "effect": value, "p": p})
     return found
+
+
+def _score(record: dict) -> float:
+    return math.nan if record["score"] is None else record["score"]
 
 
 def _effect(kind: str, column: list, scores: list[float]) -> tuple[float, float]:
@@ -88,18 +104,22 @@ def _widths(values) -> dict[str, list[int]]:
     }
 
 
+def describe(values) -> dict[str, str]:
+    """Return a choice as readable cells; filters and neurons are joined by slashes."""
+    return {name: "/".join(map(str, found)) for name, found in _widths(values).items()} | {
+        "dropout conv, dense": f"{values['dropout_conv']:.1f}, {values['dropout_dense']:.1f}",
+        "optimizer": values["optimizer"],
+        "learning rate": f"{values['learning_rate']:.1e}",
+        "MACs": f"{macs(values) / 1e6:.1f} M",
+    }
+
+
 def _row(record: dict) -> dict[str, str]:
-    values = record["values"]
-    joined = {name: "/".join(map(str, found)) for name, found in _widths(values).items()}
     score, seconds = record["score"], record["seconds"]
     return {
         "trial": str(record["trial"]),
-        "repeats": "" if record["parent"] is None else str(record["parent"]),
-        **joined,
-        "dropout": f"{values['dropout_conv']:.1f}, {values['dropout_dense']:.1f}",
-        "optimizer": values["optimizer"],
-        "rate": f"{values['learning_rate']:.1e}",
-        "MACs": f"{macs(values) / 1e6:.1f} M",
+        "repeats trial": "" if record["parent"] is None else str(record["parent"]),
+        **describe(record["values"]),
         "epochs": str(record["epochs"]),
         "score": record["status"] if score is None else f"{score:.4f}",
         "seconds": "" if seconds is None else f"{seconds:.1f}",

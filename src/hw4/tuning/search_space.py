@@ -97,8 +97,8 @@ def outputs(values) -> int:
     return sum(prod(row.output_shape) for row in rows if isinstance(row.layer, cs.Conv2D))
 
 
-def shrink(values, budget: int = MAC_BUDGET) -> dict:
-    """Halve filters of a choice until it costs at most `budget` MACs, and 45,000 outputs.
+def shrink(values, mac_budget: int = MAC_BUDGET, output_budget: int = OUTPUT_BUDGET) -> dict:
+    """Halve filters of a choice until it costs no more MACs and outputs than the budgets.
 
     The layer whose halving saves most goes first; the cost of a convolution falls with its own
     filters and with those before it.
@@ -111,7 +111,7 @@ def shrink(values, budget: int = MAC_BUDGET) -> dict:
     """
 
     def cost(choice) -> float:
-        return max(macs(choice) / budget, outputs(choice) / OUTPUT_BUDGET)
+        return max(macs(choice) / mac_budget, outputs(choice) / output_budget)
 
     values = dict(values)
     while cost(values) > 1:
@@ -119,8 +119,33 @@ def shrink(values, budget: int = MAC_BUDGET) -> dict:
         halved = [{name: values[name] // 2} for name in names if values[name] > FILTERS[0]]
         if not halved:
             raise ValueError(
-                f"budget must allow the narrowest network of this depth; got {budget:,} MACs, "
-                f"which is less than {macs(values):,}. Use at least {macs(values):,}."
+                "mac_budget and output_budget must allow the narrowest network of every depth; "
+                f"got {mac_budget:,} and {output_budget:,}, and {values['conv_layers']} "
+                f"convolutional layers need {macs(values):,} and {outputs(values):,}. Raise them."
             )
         values |= min(halved, key=lambda change: cost(values | change))
     return values
+
+
+def check_budgets(mac_budget: int, output_budget: int) -> None:
+    """Raise what `shrink` raises if any choice of layers and neurons could not be afforded."""
+    for depth in range(1, MOST_LAYERS + 1):
+        dense = {f"neurons_{i}": NEURONS[1] for i in range(1, MOST_LAYERS + 1)}
+        values = dense | {"dense_layers": MOST_LAYERS, "conv_layers": depth}
+        values |= {f"filters_{i}": FILTERS[0] for i in range(1, depth + 1)}
+        shrink(values, mac_budget, output_budget)
+
+
+def most_filters(
+    layer: int, mac_budget: int = MAC_BUDGET, output_budget: int = OUTPUT_BUDGET
+) -> int:
+    """Return how many filters convolution `layer`, from 1, has at most in an affordable network."""
+    widest, cheapest = FILTERS[0], {"dense_layers": 1, "neurons_1": NEURONS[0]}
+    cheapest |= {f"filters_{i}": FILTERS[0] for i in range(1, layer + 1)}
+    cheapest["conv_layers"] = layer
+    while widest < FILTERS[1]:
+        wider = cheapest | {f"filters_{layer}": 2 * widest}
+        if shrink(wider, mac_budget, output_budget) != wider:
+            break
+        widest *= 2
+    return widest
