@@ -105,7 +105,7 @@ def test_ctrl_c_stops_at_once_and_leaves_no_kernel_and_no_file(tmp_path):
     time.sleep(1)
     process.send_signal(signal.SIGINT)
     said = process.communicate(timeout=30)[1]
-    assert said.strip() == "interrupted; finished notebooks are kept, nothing is half-written"
+    assert said.strip() == "interrupted; what is finished is kept, nothing is half-written"
     assert process.returncode == 130
     assert list((tmp_path / "out").iterdir()) == []
     with pytest.raises(ProcessLookupError):
