@@ -79,7 +79,7 @@ def ours():
         epochs = round(FINAL_FACTOR * tuning.final_epochs(winner["values"]))
         model, _ = tuning.train_final(winner["values"], seed=seed, epochs=epochs)
         times.append(now() - start)
-        scores.append(model.evaluate(*tuning.inputs("test"), batch_size=500, verbose=0)[1])
+        scores.append(tuning.accuracy(model, *tuning.inputs("test")))
         print(f"ours, seed {seed}: {100 * scores[-1]:.2f} %, {epochs} epochs, {told(times[-1])}")
     print(f"ours: mean {100 * np.mean(scores):.3f} %, mean {told(np.mean(times, axis=0))}")
     return np.mean(times, axis=0)

@@ -137,6 +137,11 @@ def test_a_plan_of_the_search_is_kept_and_reopened(tmp_path):
         open_search(tuning.plan("bayesian", trials=3, seed=2, epochs=(1, 4)), tmp_path)
 
 
+def test_epochs_that_are_no_pair_are_refused_by_the_plan():
+    with pytest.raises(ValueError, match="epochs must be two integers .* got 3"):
+        tuning.plan(epochs=3)
+
+
 def test_ablation_pairs_the_same_images_and_seeds(monkeypatch, tiny):
     calls = []
 

@@ -12,6 +12,7 @@ import pytest
 from keras_tuner import oracles
 
 from hw4.tuner import TUNERS, Plan, best, open_search, races, records, running, write_json
+from hw4.tuner.oracles import ORACLES
 
 SPACE = races.stub_space()
 
@@ -313,6 +314,7 @@ def test_nothing_is_printed(tmp_path, capfd):
 @pytest.mark.parametrize("epochs", [(2, 6), (1, 3), (1, 10)])
 @pytest.mark.parametrize("tuner", TUNERS)
 def test_the_number_of_trials_is_known_before(tuner, epochs, tmp_path):
+    assert set(ORACLES) == set(TUNERS)
     total = open_search(plan(tuner, epochs=epochs), tmp_path).oracle.total
     assert len(run(plan(tuner, epochs=epochs), tmp_path)) == total
 

@@ -98,7 +98,7 @@ def plan(
         tuner=tuner,
         trials=trials,
         promoted=promoted,
-        epochs=tuple(epochs),
+        epochs=epochs,
         seed=seed,
         repair=lambda values: search_space.shrink(values, mac_budget, output_budget),
         data=data,
