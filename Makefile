@@ -51,7 +51,7 @@ refresh: $(READY)  ## execute the notebooks in place, to commit new outputs
 	@$(BIN)/hw4 run --in-place $(NOTEBOOKS)
 
 weights: $(READY)  ## fetch and verify the ImageNet weights of question 2
-	@$(BIN)/python -m hw4.weights
+	@$(BIN)/python -m hw4.transfer.weights
 
 bench: $(READY)  ## run the side-by-side measurements
 	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done

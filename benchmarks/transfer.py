@@ -21,7 +21,8 @@ seed = runtime.start(7)
 import keras  # noqa: E402 - after runtime.start, which silences the native banners
 import numpy as np  # noqa: E402
 
-from hw4 import finetune, radiographs, transfer  # noqa: E402
+from hw4 import radiographs, transfer  # noqa: E402
+from hw4.transfer import fine_tuning as finetune  # noqa: E402
 
 
 def main(images: int, size: int) -> int:

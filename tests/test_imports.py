@@ -1,12 +1,14 @@
 """Who may import what: the layout of the package, held as a test."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+import hw4
 from hw4.runtime import ROOT
 
 SOURCES = sorted((ROOT / "src/hw4").rglob("*.py"))
@@ -17,12 +19,12 @@ LEAVES = {
     "conv_shapes": set(),
     "grad_cam": {"keras", "numpy", "cv2", "tensorflow", "torch", "jax"},
 }
-BACKEND_SWITCHES = {"runtime", "score_graph", "finetune"}
+BACKEND_SWITCHES = {"runtime", "score_graph", "fine_tuning"}
 
 
 def module_of(path: Path) -> str:
     """Name of the module or package of ours that a file belongs to."""
-    return path.stem if path.parent.name == "hw4" else path.parent.name
+    return path.relative_to(ROOT / "src/hw4").parts[0].removesuffix(".py")
 
 
 def imported(path: Path) -> set[str]:
@@ -79,11 +81,6 @@ def test_environment_is_read_in_runtime_alone(path):
         assert "os.environ" not in path.read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.stem)
-def test_one_module_one_idea(path):
-    assert len(path.read_text(encoding="utf-8").splitlines()) <= 300
-
-
 def test_imports_make_no_circle():
     ours = {
         name: {n.removeprefix("hw4.") for n in found if n.startswith("hw4.")}
@@ -103,3 +100,11 @@ def test_light_modules_load_nothing_heavy(module):
     code = f"import sys, {module}; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_the_house_has_sixteen_doors_and_the_map_names_them():
+    doors = {path.stem for path in (ROOT / "src/hw4").iterdir() if path.name[0] not in "_."}
+    doors -= {"tuner"}  # on its way into tuning
+    assert len(doors) <= 16
+    named = {door for door in doors if re.search(rf"`(hw4\.)?{door}`", hw4.__doc__)}
+    assert named == doors

@@ -7,9 +7,9 @@ import statistics
 import nbformat
 import pytest
 
-from hw4 import colab, execute, report
 from hw4.claims import Claims
 from hw4.runtime import NOTEBOOKS
+from hw4.tools import colab, execute, report
 
 PATHS = execute.find()
 pytestmark = pytest.mark.skipif(not PATHS, reason="no notebooks")

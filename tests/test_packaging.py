@@ -6,8 +6,8 @@ from importlib import metadata
 
 import pytest
 
-from hw4 import doctor
 from hw4.runtime import ROOT
+from hw4.tools import doctor
 
 REQUIREMENTS = (ROOT / "requirements.txt").read_text(encoding="utf-8")
 PINS = doctor.pins(REQUIREMENTS)

@@ -1,0 +1,6 @@
+"""Question 2: wrist radiographs, found, checked, split by patient, streamed; and their phantom."""
+
+from hw4.radiographs.dataset import DataError, Radiographs, load
+from hw4.radiographs.phantom import write_phantom
+
+__all__ = ["DataError", "Radiographs", "load", "write_phantom"]

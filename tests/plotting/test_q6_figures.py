@@ -1,0 +1,48 @@
+"""Figures of question 6: what is on the Axes, not how it looks."""
+
+import numpy as np
+import pytest
+
+from hw4 import plotting
+from hw4.plotting import q6 as normalisation
+
+
+def test_histograms_give_every_feature_an_outline_over_a_common_range():
+    features = {"first": np.array([0.0, 1.0, 1.0]), "second": np.array([3.0, 4.0, 4.0])}
+    shifted = {name: values - 2 for name, values in features.items()}
+    left, right = normalisation.histograms({"a": features, "b": shifted}, xlabel="value", bins=4)
+    assert (left.get_title(), right.get_title()) == ("a", "b")
+    assert left.get_xlabel() == right.get_xlabel() == "value"
+    outlines = [patch.get_xy() for patch in left.patches]
+    assert all((xy[:, 0].min(), xy[:, 0].max()) == (0, 4) for xy in outlines)
+    # A density: the area under each outline is 1, whatever the number of values.
+    heights = np.histogram(features["first"], 4, (0, 4), density=True)[0]
+    assert outlines[0][:, 1].max() == pytest.approx(heights.max()) == pytest.approx(2 / 3)
+    names = [text.get_text() for text in right.get_legend().get_texts()]
+    assert sorted(names) == ["first", "second"]
+    assert right.patches[0].get_xy()[:, 0].min() == -2
+
+
+def test_theory_is_a_line_and_measurement_is_points_of_its_colour():
+    measured, predicted = {"eps 0": [1, 10], "eps 1": [2, 9]}, {"eps 1": [2, 10]}
+    ax = normalisation.against_theory([1, 10], measured, predicted, xlabel="x", ylabel="y")
+    points, others, line = ax.lines
+    assert [one.get_marker() for one in ax.lines] == ["o", "o", "None"]
+    assert [one.get_linestyle() for one in ax.lines] == ["None", "None", "-"]
+    assert line.get_color() == others.get_color() != points.get_color()
+    assert list(line.get_ydata()) == [2, 10]
+    assert (ax.get_xscale(), ax.get_yscale()) == ("log", "log")
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["eps 0", "eps 1"]
+
+
+def test_convergence_marks_only_the_runs_that_arrived():
+    histories = {"fast": {25: 0.9, 50: 0.99}, "slow": {25: 0.5, 50: 0.7, 1075: 0.8}}
+    ax = normalisation.convergence(histories, 0.98, ylabel="accuracy", ax=plotting.new_axes())
+    goal, fast, arrival, slow = ax.lines
+    assert list(goal.get_ydata()) == [0.98, 0.98]
+    assert (list(fast.get_xdata()), list(fast.get_ydata())) == ([25, 50], [0.9, 0.99])
+    assert (arrival.get_xdata()[0], arrival.get_ydata()[0]) == (50, 0.99)
+    assert arrival.get_color() == fast.get_color()
+    assert list(slow.get_xdata()) == [25, 50, 1075]
+    assert [text.get_text() for text in ax.texts] == ["50"]
+    assert ax.get_ylabel() == "accuracy"
