@@ -60,12 +60,18 @@ def test_at_least_is_at_most_turned_round(mark, measured):
     assert up == down == ("confirmed" if measured >= mark else "failed")
 
 
-def test_methods_return_the_verdict_and_fill_the_document():
+def verdicts(claims):
+    return [claim["verdict"] for claim in claims.document()["claims"]]
+
+
+def test_methods_return_nothing_and_fill_the_document():
     claims = Claims("q7", {"backend": "tensorflow", "seed": 7})
-    assert claims.equal("7-a", "shapes", reported=(1, 2), measured=np.array([1, 2])) == "confirmed"
-    assert claims.at_least("7-b", "accuracy", reported=0.99, measured=np.float32(0.995))
-    assert claims.at_most("7-c", "loss", reported=1, measured=2) == "failed"
-    assert claims.not_run("7-d", "weights", reported=1, reason="no network") == "not run"
+    shapes = {"reported": (1, 2), "measured": np.array([1, 2])}
+    assert claims.equal("7-a", "shapes", **shapes) is None
+    claims.at_least("7-b", "accuracy", reported=0.99, measured=np.float32(0.995))
+    claims.at_most("7-c", "loss", reported=1, measured=2)
+    assert claims.not_run("7-d", "weights", reported=1, reason="no network") is None
+    assert verdicts(claims) == ["confirmed", "exceeded", "failed", "not run"]
     document = claims.document()
     assert (document["schema_version"], document["question"]) == (1, "q7")
     assert (document["backend"], document["seed"]) == ("tensorflow", 7)
@@ -74,6 +80,17 @@ def test_methods_return_the_verdict_and_fill_the_document():
         document["claims"][0]
     )
     json.dumps(document, allow_nan=False)
+
+
+def test_a_finding_on_which_the_report_said_nothing_is_added_if_it_holds():
+    claims = Claims("q7")
+    assert claims.added("7-x", "gain", measured=0.2, mark=0.1) is None
+    claims.added("7-y", "size", measured=3, mark=4, relation="equal")
+    claims.added("7-z", "loss", measured=0.3, mark=0.1, relation="at_most")
+    assert verdicts(claims) == ["added", "failed", "failed"]
+    assert str(claims).startswith("7-x ADDED: gain. Reported: nothing. Measured: ⟨0.2⟩, must be ≥")
+    with pytest.raises(ValueError, match="reported must be what the report says in 7-w; got None"):
+        claims.at_least("7-w", "gain", reported=None, measured=0.2, mark=0.1)
 
 
 def test_a_claim_decided_twice_is_replaced():
@@ -85,7 +102,8 @@ def test_a_claim_decided_twice_is_replaced():
 
 def test_nan_is_written_as_text_and_fails():
     claims = Claims("q7")
-    assert claims.at_least("7-b", "accuracy", reported=0.9, measured=math.nan) == "failed"
+    claims.at_least("7-b", "accuracy", reported=0.9, measured=math.nan)
+    assert verdicts(claims) == ["failed"]
     text = json.dumps(claims.document(), allow_nan=False)
     assert '"measured": "nan"' in text
 
@@ -105,8 +123,10 @@ def test_text_masks_measured_numbers_and_only_those():
 def test_words_are_held_against_a_mark():
     claims = Claims("q7")
     told = {"reported": "a small map", "mark": 7}
-    assert claims.equal("7-c", "size", **told, measured=7) == "confirmed"
-    assert claims.equal("7-c", "size", **told, measured=14) == "failed"
+    claims.equal("7-c", "size", **told, measured=7)
+    assert verdicts(claims) == ["confirmed"]
+    claims.equal("7-c", "size", **told, measured=14)
+    assert verdicts(claims) == ["failed"]
     assert claims.document()["claims"][0]["reported"] == "a small map"
 
 

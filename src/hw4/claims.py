@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 
 MIME = "application/vnd.hw4.claims+json"
 SCHEMA_VERSION = 1
-VERDICTS = ("confirmed", "exceeded", "corrected", "not run", "failed")
+VERDICTS = ("confirmed", "exceeded", "corrected", "added", "not run", "failed")
 RELATIONS = {"equal": "=", "at_least": "≥", "at_most": "≤"}
 REQUIRED = {
     "q1": ("1.1-a", "1.1-b", "1.2-a", "1.2-b", "1.3-a", "1.3-b", "1.3-c", "1.3-d"),
@@ -52,10 +52,11 @@ def varying(value: float, spec: str = ".4f", unit: str = "") -> str:
 
 
 def judge(reported, expected, measured, relation: str, tolerance: float, refutes: bool) -> str:
-    """Draw the verdict: `confirmed`, `exceeded`, `corrected` or `failed`.
+    """Draw the verdict: `confirmed`, `exceeded`, `corrected`, `added` or `failed`.
 
     The measurement must hold its relation to `expected`; otherwise the claim failed. If it
-    does, a claim that `refutes` the report is `corrected` (provided that the reported value does
+    does, a finding on which the report said nothing (`reported` is None) is `added`, a claim that
+    `refutes` the report is `corrected` (provided that the reported value does
     not hold it too), and one that beats a reported number in the direction of its relation is
     `exceeded`. NaN always fails.
 
@@ -66,6 +67,8 @@ def judge(reported, expected, measured, relation: str, tolerance: float, refutes
     """
     if not _holds(measured, expected, relation, tolerance):
         return "failed"
+    if reported is None:
+        return "added"
     if refutes:
         return "failed" if _holds(reported, expected, relation, tolerance) else "corrected"
     if relation != "equal" and _is_number(reported) and not _close(reported, measured, tolerance):
@@ -88,7 +91,8 @@ class Claims:
 
     >>> claims = Claims("q5")
     >>> claims.corrected("5.1-b", "height after layer 5", reported=24, measured=23, expected=23)
-    'corrected'
+    >>> print(claims)
+    5.1-b CORRECTED: height after layer 5. Reported: 24. Measured: 23.
     """
 
     def __init__(self, question: str, environment: dict | None = None, optional=()):
@@ -103,23 +107,17 @@ class Claims:
 
     def equal(
         self, id, statement, *, reported, measured, mark=None, tolerance=0, unit="", note=""
-    ) -> str:
+    ) -> None:
         """Hold `measured` == `mark`, the reported value by default, to within `tolerance`."""
-        return self._decide(
-            id, statement, reported, mark, measured, "equal", tolerance, False, unit, note
-        )
+        self._decide(id, statement, reported, mark, measured, "equal", tolerance, False, unit, note)
 
-    def at_least(self, id, statement, *, reported, measured, mark=None, unit="", note="") -> str:
+    def at_least(self, id, statement, *, reported, measured, mark=None, unit="", note="") -> None:
         """Hold `measured` >= `mark`; the mark is the reported number unless another is given."""
-        return self._decide(
-            id, statement, reported, mark, measured, "at_least", 0, False, unit, note
-        )
+        self._decide(id, statement, reported, mark, measured, "at_least", 0, False, unit, note)
 
-    def at_most(self, id, statement, *, reported, measured, mark=None, unit="", note="") -> str:
+    def at_most(self, id, statement, *, reported, measured, mark=None, unit="", note="") -> None:
         """Hold `measured` <= `mark`; the mark is the reported number unless another is given."""
-        return self._decide(
-            id, statement, reported, mark, measured, "at_most", 0, False, unit, note
-        )
+        self._decide(id, statement, reported, mark, measured, "at_most", 0, False, unit, note)
 
     def corrected(
         self,
@@ -133,18 +131,26 @@ class Claims:
         tolerance=0,
         unit="",
         note="",
-    ) -> str:
+    ) -> None:
         """Refute `reported`: `measured` holds `relation` to `expected`, `reported` does not."""
-        return self._decide(
+        self._decide(
             id, statement, reported, expected, measured, relation, tolerance, True, unit, note
         )
 
-    def not_run(self, id, statement, *, reported, reason: str) -> str:
+    def added(
+        self, id, statement, *, measured, mark, relation="at_least", tolerance=0, unit="", note=""
+    ) -> None:
+        """Add a finding on which the report said nothing: `measured` holds `relation` to `mark`."""
+        self._decide(
+            id, statement, None, mark, measured, relation, tolerance, False, unit, note, added=True
+        )
+
+    def not_run(self, id, statement, *, reported, reason: str) -> None:
         """Record that a claim could not be decided here, and why."""
         if not reason.strip():
             raise ValueError(f"reason must say why {id} did not run; got {reason!r}. Name it.")
         claim = Claim(id, statement, reported, None, None, "equal", 0, False, "not run", "", reason)
-        return self._add(claim)
+        self._add(claim)
 
     def show(self) -> None:
         """Display the table: HTML to read, text to compare, JSON for `hw4 report`."""
@@ -162,8 +168,24 @@ class Claims:
         return environment | self.environment | {"claims": claims}
 
     def _decide(
-        self, id, statement, reported, expected, measured, relation, tolerance, refutes, unit, note
-    ) -> str:
+        self,
+        id,
+        statement,
+        reported,
+        expected,
+        measured,
+        relation,
+        tolerance,
+        refutes,
+        unit,
+        note,
+        added=False,
+    ) -> None:
+        if reported is None and not added:
+            raise ValueError(
+                f"reported must be what the report says in {id}; got None. Use `added` for a "
+                "finding on which it says nothing."
+            )
         if relation not in RELATIONS:
             raise ValueError(
                 f"relation must be one of {', '.join(RELATIONS)}; got {relation!r}. "
@@ -177,22 +199,22 @@ class Claims:
                 f"and {expected!r}. Give `mark` when the reported answer is a sentence."
             )
         verdict = judge(*values, relation, tolerance, refutes)
-        return self._add(
-            Claim(id, statement, *values, relation, tolerance, refutes, verdict, unit, note)
-        )
+        self._add(Claim(id, statement, *values, relation, tolerance, refutes, verdict, unit, note))
 
-    def _add(self, claim: Claim) -> str:
+    def _add(self, claim: Claim) -> None:
         # A cell that is run twice replaces its claim instead of adding a second one.
         self._claims[claim.id] = claim
         self._claims = dict(sorted(self._claims.items()))
-        return claim.verdict
+
+    def __str__(self) -> str:
+        return "\n".join(_as_text(claim, self.optional) for claim in self._claims.values())
 
     def _repr_mimebundle_(self, include=None, exclude=None) -> dict:
         claims = list(self._claims.values())
         return {
             MIME: self.document(),
             "text/html": _as_html(claims, self.optional),
-            "text/plain": "\n".join(_as_text(claim, self.optional) for claim in claims),
+            "text/plain": str(self),
         }
 
 
@@ -232,6 +254,7 @@ _COLOURS = {
     "confirmed": "#1b7f3b",
     "exceeded": "#0b62a8",
     "corrected": "#a85a00",
+    "added": "#5b3fa0",
     "not run": "#666666",
     "failed": "#c00000",
 }
@@ -288,6 +311,8 @@ def _finite(value):
 
 def number_text(value) -> str:
     """Format a plain value of a claim for people: 1,792; 0.9953; (60000, 28, 28, 1)."""
+    if value is None:
+        return "nothing"
     if isinstance(value, float):
         return f"{value:.6g}"
     if isinstance(value, int) and not isinstance(value, bool):

@@ -354,7 +354,7 @@ def test_live_keras():
     assert 0.2 < refused / CASES < 0.8
 
 
-# What TensorFlow says where it has no kernel on this processor: which ones it has depends on oneDNN,
+# What TensorFlow says where it has no kernel on this processor: which it has depends on oneDNN,
 # and so on AVX-512.
 NO_KERNEL = (
     "do not yet support dilation rates larger than 1",

@@ -132,6 +132,7 @@ _STYLES = {
     "confirmed": "green",
     "exceeded": "blue",
     "corrected": "yellow",
+    "added": "magenta",
     "not run": "dim",
     "failed": "bold red",
 }

@@ -147,7 +147,7 @@ table { border-collapse: collapse; width: 100% }
 th, td { text-align: left; vertical-align: top; padding: .35rem .6rem }
 tr { border-bottom: 1px solid #ddd }
 .confirmed { color: #1b7f3b } .exceeded { color: #0b62a8 } .corrected { color: #a85a00 }
-.failed, .problem { color: #c00000 } .not-run { color: #666 }
+.added { color: #5b3fa0 } .failed, .problem { color: #c00000 } .not-run { color: #666 }
 """
 
 
