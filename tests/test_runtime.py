@@ -170,3 +170,35 @@ def test_start_up_is_silent_repeatable_and_takes_one_thread():
     first, second = run_silent(), run_silent(HW4_THREADS="1")
     assert first.stderr == second.stderr == ""
     assert first.stdout == second.stdout != ""
+
+
+@pytest.mark.parametrize("value", [2, np.int64(2), np.uint8(2)])
+def test_integers_of_numpy_are_integers(value):
+    number = runtime.integer("steps", value, 1, 5)
+    assert (number, type(number)) == (2, int)
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(True, "True"), (2.0, r"2\.0"), ("2", "'2'"), (None, "None"), (0, "0"), (6, "6")],
+)
+def test_integer_refuses_everything_else_with_its_value(value, shown):
+    with pytest.raises(ValueError, match=rf"^steps must be an integer from 1 to 5; got {shown}\."):
+        runtime.integer("steps", value, 1, 5)
+
+
+def test_integer_cuts_what_it_echoes():
+    with pytest.raises(ValueError, match="got 'x{76}") as caught:
+        runtime.integer("steps", "x" * 10_000_000, 1)
+    assert len(str(caught.value)) < 200
+
+
+def test_write_whole_replaces_or_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "new" / "text.json"
+    assert runtime.write_whole(path, "old ü\n") == path
+    assert path.read_bytes() == "old ü\n".encode()
+    monkeypatch.setattr(os, "replace", lambda *paths: (_ for _ in ()).throw(OSError("disk full")))
+    with pytest.raises(OSError, match="disk full"):
+        runtime.write_whole(path, b"new")
+    assert path.read_text(encoding="utf-8") == "old ü\n"
+    assert [p.name for p in path.parent.iterdir()] == ["text.json"]

@@ -16,6 +16,7 @@ KERASTUNER_*        who takes part in a search on several machines: see `search_
 
 import contextlib
 import functools
+import operator
 import os
 import platform
 import re
@@ -81,6 +82,67 @@ def integer_setting(variable: str, low: int, high: int) -> int | None:
             f"{variable} must be an integer from {low} to {high}; got {value!r}. Correct it."
         )
     return int(value)
+
+
+def integer(name: str, value, low: int, high: int | None = None, cure: str = "Correct it.") -> int:
+    """Return `value` as Python's int if it is an integer from `low` to `high`, NumPy's included.
+
+    Raises:
+        ValueError: anything else: a bool, a float, text, or a number out of range.
+
+    >>> integer("epochs", 3, 1)
+    3
+    >>> integer("epochs", True, 1)
+    Traceback (most recent call last):
+    ValueError: epochs must be an integer of at least 1; got True. Correct it.
+    """
+    try:
+        number = None if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        number = None
+    if number is None or number < low or (high is not None and number > high):
+        wanted = f"of at least {low}" if high is None else f"from {low} to {high}"
+        raise ValueError(f"{name} must be an integer {wanted}; got {_short(value)}. {cure}")
+    return number
+
+
+def _short(value) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def write_whole(path: str | Path, content: str | bytes) -> Path:
+    """Write a file so that a kill at any moment leaves the old one or the new one, whole.
+
+    Two processes may write the same path at once: each has its own partial file, and the last one
+    to finish stands.
+
+    Args:
+        path: the file; its folder is made.
+        content: text (written as UTF-8 with plain line ends) or bytes.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if isinstance(content, str):
+        content = content.encode("utf-8")
+    handle, partial = tempfile.mkstemp(
+        dir=path.parent, prefix=f".{path.name[:80]}.", suffix=".partial"
+    )
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        # mkstemp makes a file for its owner alone
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(partial, 0o666 & ~umask)
+        os.replace(partial, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(partial)
+        raise
+    return path
 
 
 def search_role() -> tuple[str, str, int] | None:
