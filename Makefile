@@ -1,4 +1,4 @@
-# Everything works from a bare machine: each target makes or mends .venv first.
+# Everything works from a bare machine: each target makes or mends .venv first (ready).
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 SHELL := /bin/sh
@@ -7,7 +7,6 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
   $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null \
   && echo $$p && break; done)
 BIN := .venv/bin
-READY := .venv/ready
 NBVAL := --nbval --nbval-cell-timeout=900 --nbval-sanitize-with notebooks/nbval_sanitize.cfg \
   -p no:cacheprovider -q --no-header
 export PYTHONUNBUFFERED := 1
@@ -17,26 +16,26 @@ export MPLCONFIGDIR := $(CURDIR)/build/cache/matplotlib
 export IPYTHONDIR := $(CURDIR)/build/cache/ipython
 .NOTPARALLEL:
 
-.PHONY: help run test test-fast lint unit notebooks lab refresh weights bench doctor clean
+.PHONY: help ready run test test-fast lint unit notebooks lab refresh weights bench doctor clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
 
-run: $(READY)  ## execute all notebooks into build/, render the report, print the claims
+run: ready  ## execute all notebooks into build/, render the report, print the claims
 	@$(BIN)/hw4 run
 
 test: lint unit notebooks  ## lint, unit tests, then every notebook executed and compared
 
 test-fast: lint unit  ## lint and unit tests, without the notebooks
 
-lint: $(READY)
+lint: ready
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check -q .
 
-unit: $(READY)
+unit: ready
 	@$(BIN)/python -m pytest
 
 # One process a notebook, one after another: TensorFlow kernels share the cores badly.
-notebooks: $(READY)
+notebooks: ready
 	@trap 'exit 130' INT; passed=0; failed=0; for notebook in notebooks/q*.ipynb; do \
 	  echo "== $$notebook"; \
 	  if $(BIN)/python -m pytest $(NBVAL) $$notebook; then passed=$$((passed + 1)); \
@@ -44,26 +43,27 @@ notebooks: $(READY)
 	  $(BIN)/hw4 report || failed=$$((failed + 1)); \
 	  echo "notebooks: $$passed passed, $$failed failed"; test $$failed = 0
 
-lab: $(READY)  ## open the notebooks in JupyterLab
+lab: ready  ## open the notebooks in JupyterLab
 	@$(BIN)/jupyter lab --notebook-dir=notebooks
 
-refresh: $(READY)  ## execute the notebooks in place, to commit new outputs
+refresh: ready  ## execute the notebooks in place, to commit new outputs
 	@$(BIN)/hw4 run --in-place $(NOTEBOOKS)
 
-weights: $(READY)  ## fetch and verify the ImageNet weights of question 2
+weights: ready  ## fetch and verify the ImageNet weights of question 2
 	@$(BIN)/python -m hw4.transfer.weights
 
-bench: $(READY)  ## run the side-by-side measurements
+bench: ready  ## run the side-by-side measurements
 	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
-doctor: $(READY)  ## check this installation
+doctor: ready  ## check this installation
 	@$(BIN)/hw4 doctor
 
 clean:  ## remove .venv and everything that was built
-	rm -rf .venv build .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv.lock build .pytest_cache .ruff_cache .hypothesis
 
-# The stamp is written last, so an interrupted set-up is taken up again.
-$(READY): requirements.txt pyproject.toml setup_env.py
-	@test -n "$(PYTHON)" || { echo "Python must be 3.11 to 3.13; none was found. Install one, or name it: make PYTHON=/path/to/python3.12"; exit 1; }
+# Everything else begins here: it ends at once where set-up is complete.
+ready:
+	@version="$$($(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>&1)"; case "$$version" in \
+	  3.11|3.12|3.13) ;; \
+	  *) echo "PYTHON must be Python 3.11 to 3.13; got $(if $(PYTHON),$(PYTHON),none). Install one, or name it: make PYTHON=/path/to/python3.12"; exit 1;; esac
 	@$(PYTHON) setup_env.py
-	@touch $(READY)
