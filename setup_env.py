@@ -118,6 +118,7 @@ def make_venv() -> None:
 def mend_after_a_move() -> None:
     """Point the environment's scripts at where it lies now: their heads name its Python."""
     folder = python().parent
+    here = str(folder).encode()
     for script in folder.iterdir():
         if script.is_symlink() or not script.is_file():
             continue
@@ -126,7 +127,6 @@ def mend_after_a_move() -> None:
             continue
         # two lines, since a path too long for the system is called through the shell
         head = b"\n".join(content.split(b"\n", 2)[:2])
-        here = str(folder).encode()
         moved = re.sub(rb"/[^\n\"]*/\.venv/bin(?=/python)", lambda _: here, head)
         if moved != head:
             script.write_bytes(moved + content[len(head) :])

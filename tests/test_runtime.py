@@ -202,3 +202,24 @@ def test_write_whole_replaces_or_leaves_the_old_file(tmp_path, monkeypatch):
         runtime.write_whole(path, b"new")
     assert path.read_text(encoding="utf-8") == "old ü\n"
     assert [p.name for p in path.parent.iterdir()] == ["text.json"]
+
+
+def test_a_personal_keras_json_decides_nothing(tmp_path):
+    personal = {"image_data_format": "channels_first", "floatx": "float16", "epsilon": 0.1}
+    (tmp_path / "keras.json").write_text(json.dumps(personal | {"backend": "torch"}))
+    code = (
+        "from hw4 import runtime; runtime.start(7); import keras; c = keras.config;"
+        "print(c.backend(), c.image_data_format(), c.floatx(), c.epsilon());"
+        "from hw4.tools import doctor; print(doctor._settings())"
+    )
+    settings = {k: v for k, v in os.environ.items() if k != "KERAS_BACKEND"}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=settings | {"KERAS_HOME": str(tmp_path)},
+    )
+    found, said = done.stdout.splitlines()
+    assert found == "tensorflow channels_last float32 1e-07"
+    assert "a personal keras.json says backend torch, image_data_format channels_first" in said

@@ -184,7 +184,8 @@ def start(seed: int) -> int:
     """Load the Keras backend silently, pin what makes runs repeatable, and seed everything.
 
     Python, NumPy and the backend are seeded; TensorFlow also gets deterministic kernels and
-    GPU memory growth. Calling it again only seeds again.
+    GPU memory growth. Data format, float type and epsilon are Keras' own defaults, whatever a
+    personal `keras.json` says. Calling it again only seeds again.
 
     Args:
         seed: any integer from 0; `HW4_SEED` overrides it.
@@ -204,12 +205,22 @@ def start(seed: int) -> int:
         )
     threads = integer_setting("HW4_THREADS", 1, 1024)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # a personal keras.json must not decide what a notebook computes, or on what
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     with _quiet_stderr():
         import keras
 
+        keras.config.set_image_data_format("channels_last")
+        keras.config.set_floatx("float32")
+        keras.config.set_epsilon(1e-7)
         _configure(keras.backend.backend(), threads)
     keras.utils.set_random_seed(seed)
     return seed
+
+
+def keras_home() -> Path:
+    """Return the folder in which Keras keeps its settings and what it downloads."""
+    return Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser()
 
 
 def watched() -> bool:

@@ -1,11 +1,21 @@
 """`hw4 doctor`: check an installation part by part and say how to mend what is wrong."""
 
+import json
 import platform
 import re
+import shutil
+import subprocess
 from collections.abc import Callable
 from importlib import metadata
 
 from hw4 import runtime
+
+KERAS_DEFAULTS = {
+    "backend": "tensorflow",
+    "image_data_format": "channels_last",
+    "floatx": "float32",
+    "epsilon": 1e-7,
+}
 
 
 def pins(text: str) -> dict[str, str]:
@@ -59,13 +69,44 @@ def _installed(name: str) -> str | None:
 def _backend() -> str:
     seed = runtime.start(0)
     found = runtime.environment(seed, data="")
-    return f"Keras {found['versions']['keras']} on {found['backend']}, {found['device']}"
+    text = f"Keras {found['versions']['keras']} on {found['backend']}, {found['device']}"
+    if found["device"].startswith("CPU") and (card := _nvidia_card()):
+        text += (
+            f"; {card} is there and not used: set-up installs its libraries unless HW4_GPU=0 "
+            "(HW4_GPU=1 make doctor insists on them)"
+        )
+    return text
+
+
+def _nvidia_card() -> str | None:
+    """Name the first NVIDIA card of this machine, whether the backend can use it or not."""
+    if (program := shutil.which("nvidia-smi")) is None:
+        return None
+    try:
+        listed = subprocess.run([program, "-L"], capture_output=True, text=True, timeout=20).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    found = re.search(r"GPU 0: ([^(\n]+)", listed)
+    return found[1].strip() if found else None
 
 
 def _settings() -> str:
     for variable in ("HW4_WEIGHTS_DIR", "HW4_GRAZPEDWRI", "HW4_GAS"):
         runtime.path_setting(variable)
-    return f"profile {runtime.profile()}"
+    return f"profile {runtime.profile()}{_personal_keras()}"
+
+
+def _personal_keras() -> str:
+    """Mention a personal keras.json that differs from Keras' defaults, which `start` restores."""
+    folder = runtime.keras_home()
+    try:
+        personal = json.loads((folder / "keras.json").read_text(encoding="utf-8"))
+        differing = {name: personal[name] for name in KERAS_DEFAULTS if name in personal}
+    except (OSError, ValueError, TypeError, AttributeError):
+        return ""
+    differing = {k: v for k, v in differing.items() if v != KERAS_DEFAULTS[k]}
+    words = ", ".join(f"{name} {value}" for name, value in differing.items())
+    return f"; a personal keras.json says {words}: the notebooks do not follow it" if words else ""
 
 
 def _mnist() -> str:
