@@ -8,6 +8,7 @@ import os
 import random
 import re
 import sys
+import time
 import types
 from fractions import Fraction
 from pathlib import Path
@@ -20,6 +21,7 @@ from hypothesis import strategies as st
 import make_pytorch_shapes
 import reference
 from hw4 import conv_shapes as cs
+from hw4.conv_shapes import receptive_field as rf
 from hw4.conv_shapes import tracing
 from hw4.conv_shapes.receptive_field import Field, Window
 
@@ -172,17 +174,84 @@ OPERATIONS = st.lists(
 )
 
 
+def field_of(operations, module=rf):
+    field = module.Field()
+    for kind, k, s, d, before in operations:
+        field = field.through(module.Window(k, s, d, before, kind == "stamp"))
+    return field
+
+
+def check_field(field, operations):
+    """Hold a field against the inputs that each output of two periods really depends on."""
+    period = field.run if hasattr(field, "run") else field.period
+    seen = [reference.seen_inputs(operations, output) for output in range(period + 2)]
+    spans = [(min(inputs), max(inputs)) if inputs else None for inputs in seen]
+    assert [field.at(output) for output in range(period + 2)] == spans
+    spans = [span for span in spans if span]
+    assert field.receptive_field == max((last - first + 1 for first, last in spans), default=0)
+    assert field.padding == -min((first for first, _ in spans), default=0)
+
+
 @given(OPERATIONS)
 def test_receptive_field_of_every_output_is_what_it_depends_on(operations):
-    field = Field()
-    for kind, k, s, d, before in operations:
-        field = field.through(Window(k, s, d, before, kind == "stamp"))
-    widths = []
-    for output in range(len(field.spans) + 2):
-        seen = reference.seen_inputs(operations, output)
-        assert field.at(output) == ((min(seen), max(seen)) if seen else None)
-        widths.append(max(seen) - min(seen) + 1 if seen else 0)
-    assert field.receptive_field == max(widths)
+    check_field(field_of(operations), operations)
+
+
+SEVEN = {
+    # outputs see one input, or two where the blocks of one layer meet
+    "blocks": ([("stamp", 9, 9, 1, 0)] * 7, 1, Fraction(1, 9**7)),
+    "overlap": ([("stamp", 18, 9, 1, 0)] * 7, 3, Fraction(1, 9**7)),
+    "gaps": ([("stamp", 3, 9, 1, 0)] * 7, 1, Fraction(1, 9**7)),
+    "hundreds of digits": ([("stamp", 9, 9, 1, 0)] * 700, 1, Fraction(1, 9**700)),
+    "huge gap": ([("stamp", 3, 99_999_999, 1, 0)], 1, Fraction(1, 99_999_999)),
+    "huge": ([("stamp", 99_999_999, 99_999_999, 1, 0)] * 3, 1, Fraction(1, 99_999_999**3)),
+    "too many": ([("stamp", 8, 9, 1, 0)] * 7, None, Fraction(1, 9**7)),
+    "too many, merged": ([("stamp", 8, 9, 1, 0)] * 7 + [("slide", 3, 81, 1, 1)], None, 9**-5),
+}
+
+
+@pytest.mark.parametrize("name", SEVEN)
+def test_large_strides_cost_nothing(name):
+    operations, width, jump = SEVEN[name]
+    start = time.process_time()
+    field = field_of(operations)
+    assert field.receptive_field == width
+    assert field.jump == pytest.approx(jump) if isinstance(jump, float) else field.jump == jump
+    assert time.process_time() - start < 3
+
+
+def test_unlisted_windows_leave_sizes_known():
+    layers = [cs.Conv2DTranspose(1, 8, 9)] * 7 + [cs.Conv2D(1, 3), cs.Flatten()]
+    rows = cs.trace(layers, (1, 1, 1))
+    assert rows[6].output_shape == (9**7, 9**7, 1)
+    assert [rows[-1].receptive_field, rows[-1].padding] == [None, None]
+    # a merge with what is not known is not known
+    unknown = field_of(SEVEN["too many"][0])
+    for merged in (unknown.merged(Field()), Field().merged(unknown)):
+        assert (merged.receptive_field, merged.padding) == (None, None)
+
+
+def test_merges_of_equal_fields_stay_a_formula():
+    up = ("stamp", 4, 4, 1, 0)
+    narrow, wide = field_of([("slide", 3, 2, 1, 1), up]), field_of([("slide", 7, 2, 1, 3), up])
+    early = field_of([("slide", 3, 2, 1, 5), up])
+    assert narrow.merged(wide) == wide.merged(narrow) == wide
+    both = early.merged(narrow)
+    assert isinstance(both, Field)
+    for output in range(20):
+        assert both.at(output) == (early.at(output)[0], narrow.at(output)[1])
+
+
+def test_a_trace_of_ten_times_the_layers_takes_about_ten_times_as_long():
+    def seconds(count):
+        layers = [cs.Conv2D(4, 3, padding="same"), cs.BatchNorm()] * (count // 2)
+        start = time.process_time()
+        assert cs.trace(layers, (8, 8, 4))[-1].receptive_field == count + 1
+        return time.process_time() - start
+
+    seconds(100)
+    ratio = min(seconds(10_000) for _ in range(3)) / min(seconds(1_000) for _ in range(3))
+    assert ratio < 30  # 10 if linear, 100 if quadratic
 
 
 def test_branches_of_different_period_merge_output_by_output():
@@ -284,12 +353,37 @@ MUTANTS = [
     ("rules", "channels // groups", "channels"),
     ("rules", "+ filters * bool(layer.use_bias)", "+ bool(layer.use_bias)"),
     ("rules", "total // 2, total - total // 2", "total - total // 2, total // 2"),
-    ("receptive_field", "self.step * stride // common", "self.step"),
-    ("receptive_field", "{0, kernel - 1}", "{0, kernel}"),
+    ("receptive_field", "return (self.kernel - 1) * self.dilation", "return self.kernel - 1"),
+    ("receptive_field", "before - reach + stride - 1, before", "before - reach, before"),
+    ("receptive_field", "old[0] * (run // self.run)", "old[0] * run"),
+    ("receptive_field", "floors = -((self", "floors = ((self"),
+    ("receptive_field", "or (window.dilation == 1 and", "or ("),
+    ("receptive_field", "_moved(span, -laps * step)", "_moved(span, laps * step)"),
+    ("receptive_field", "_moved(span, laps * self.step)", "_moved(span, 0)"),
+    ("receptive_field", "pow(stride // common, -1, period)", "1"),
 ]
 
 
+def random_chains(count, seed):
+    rng = random.Random(seed)
+    limits = (4, 4, 2)  # kernel, stride, dilation
+    for _ in range(count):
+        yield [
+            (
+                rng.choice(("slide", "stamp")),
+                *map(rng.randint, (1, 1, 1), limits),
+                rng.randint(0, 2),
+            )
+            for _ in range(rng.randint(1, 3))
+        ]
+
+
 def noticed(module):
+    try:
+        for operations in random_chains(60, seed=8):
+            check_field(field_of(operations, sys.modules[rf.__name__]), operations)
+    except AssertionError:
+        return True
     try:
         last = module.trace(resnet_v1_50(), (224, 224, 3))[-1]
     except cs.ShapeError:
@@ -480,6 +574,109 @@ def test_from_keras_branches_sharing_nesting_and_freezing():
     assert (rows["last"].receptive_field, rows["last"].jump) == (8, 1)
 
 
+def small_model():
+    import keras
+    from keras import layers
+
+    return keras.Sequential(
+        [
+            keras.Input((8, 8, 3)),
+            layers.Conv2D(4, 3, name="conv"),
+            layers.BatchNormalization(name="bn"),
+            layers.GlobalAveragePooling2D(),
+            layers.Dense(6, name="dense"),
+            layers.Dropout(0.5),
+            layers.Dense(2, activation=layers.PReLU(), name="prelu"),
+        ]
+    )
+
+
+def nested(model):
+    import keras
+
+    inputs = keras.Input((8, 8, 3))
+    return keras.Model(inputs, model(inputs))
+
+
+def freeze(model, *names):
+    for layer in model.layers:
+        layer.trainable = layer.name not in names
+    return model
+
+
+def frozen_kernel(model):
+    model.get_layer("conv").kernel.trainable = False
+    return model
+
+
+def thawed_inside(model):
+    model.trainable = False
+    model.get_layer("dense").trainable = True
+    return model
+
+
+def frozen_outside(model):
+    outer = nested(model)
+    outer.trainable = False
+    model.trainable = True
+    return outer
+
+
+def with_lora(model):
+    model.get_layer("dense").enable_lora(2)
+    model.get_layer("conv").enable_lora(1)
+    return model
+
+
+def quantized(mode):
+    def change(model):
+        for name in ("dense", "prelu"):
+            model.get_layer(name).quantize(mode)
+        return model
+
+    return change
+
+
+CHANGES = {
+    "as built": lambda model: model,
+    "nested": nested,
+    "frozen layers": lambda model: freeze(model, "conv", "bn"),
+    "frozen kernel": frozen_kernel,
+    "frozen model, one layer thawed": thawed_inside,
+    "frozen around, thawed inside": frozen_outside,
+    "frozen inside": lambda model: nested(freeze(model, *(each.name for each in model.layers))),
+    "lora": with_lora,
+    "lora, frozen": lambda model: freeze(with_lora(model), "dense"),
+    "int8": quantized("int8"),
+    "int4": quantized("int4"),
+    "float8": quantized("float8"),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_from_keras_counts_what_keras_counts(name):
+    from keras.src.utils import summary_utils
+
+    model = CHANGES[name](small_model())
+    rows = cs.from_keras(model)
+    assert sum(row.parameters for row in rows) == model.count_params()
+    trainable = summary_utils.count_params(model.trainable_weights)
+    assert sum(row.trainable for row in rows) == trainable
+    assert all(row.trainable <= row.parameters for row in rows)
+
+
+def test_from_keras_knows_keras_layers_from_their_namesakes():
+    import keras
+
+    class Dense(keras.layers.Dense):
+        def call(self, inputs):
+            return super().call(inputs)[:, :1]
+
+    model = keras.Sequential([keras.Input((4,)), Dense(3, name="mine")])
+    with pytest.raises(cs.ShapeError, match=r"layer 1 \(Dense\).*own layers; got Dense in 'mine'"):
+        cs.from_keras(model)
+
+
 def test_from_keras_refusals():
     import keras
     from keras import layers
@@ -526,6 +723,12 @@ def test_from_keras_refusals():
         (cs.Conv2DTranspose(2, 3, 2, output_padding=2), r"less than .*2.*; got 2"),
         (cs.Conv2DTranspose(2, 3, padding="full"), r"padding must be .*; got 'full'"),
         (cs.ZeroPadding2D(-1), r"padding must be .*; got -1"),
+        (cs.ZeroPadding2D(((1, 2), (3, 4), (5, 6))), r"padding must be .*; got \(\(1, 2\), "),
+        (cs.Conv2D(10**5000, 3), r"filters .* below 2\*\*63; got <an integer of 16610 bits>"),
+        (cs.Conv2D(2, (3, -(10**5000))), r"kernel_size .*; got \(3, <an integer of 16610 bits>\)"),
+        (cs.Conv2D(2, "3" * 10**6), r"kernel_size .*; got '3+\.\.\.3+'\. "),
+        (cs.Conv2D(2, 3, padding="x" * 10**6), r"padding must .*; got 'x+\.\.\.x+'\. "),
+        (cs.Conv2DTranspose(2, 3, 2**62), r"output must be smaller than 2\*\*63 on every axis"),
         (cs.Dense(0), r"units must be .*; got 0"),
     ],
 )
@@ -533,6 +736,7 @@ def test_refusals_of_both_name_the_layer_and_the_value(layer, message, conventio
     kind = type(layer).__name__
     with pytest.raises(cs.ShapeError, match=rf"layer 2 \({kind}\): .*{message}") as caught:
         cs.trace([cs.BatchNorm(), layer], (8, 8, 6), convention)
+    assert len(str(caught.value)) < 400
     assert (caught.value.position, caught.value.kind) == (2, kind)
     assert caught.value.rule
 

@@ -1,6 +1,7 @@
 """The text language of `hw4 shapes`: what it reads, prints and refuses, carets included."""
 
 import json
+import time
 
 import pytest
 
@@ -148,3 +149,47 @@ def test_bad_shapes(text):
 def test_empty_network(text):
     with pytest.raises(ValueError, match="at least one layer; got none"):
         run(text, "8x8x3")
+
+
+HOSTILE = {
+    "5,000 digits": ("conv " + "9" * 5000 + " 3", "at most 12 digits"),
+    "13 digits": ("conv 1000000000000 3", "got '1000000000000'. Use numbers of at most 12 digits."),
+    "digits of an option": ("conv 1 3 s" + "9" * 5000, "at most 12 digits"),
+    "a word of 10 MB": ("x" * 10**7, "must be a known kind; got 'xxx"),
+    "an option of 10 MB": ("conv 1 3 " + "s" * 10**7, "It takes sN"),
+    "Arabic digits": ("conv ٣ 3", "must have its filters here; got '٣'"),
+    "superscript": ("conv 3² 3", "must have its filters here; got '3²'"),
+    "full-width digits of an option": ("conv 8 3 s２", "must have options it knows; got 's２'"),
+    "64 bits": (
+        "tconv 1 3 s999999999999;" * 3,
+        "layer 2 (Conv2DTranspose): output must be smaller",
+    ),
+    "100 digits": ("pad 99999999;pool 2 s9999999;" * 40, "must keep its numbers to 100 digits"),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+@pytest.mark.parametrize("as_json", [False, True])
+def test_hostile_text_is_refused_briefly_and_at_once(name, as_json):
+    text, message = HOSTILE[name]
+    start = time.process_time()
+    with pytest.raises(NetworkError) as caught:
+        run(text, "8x8x1", as_json=as_json)
+    assert message in str(caught.value)
+    assert len(str(caught.value)) < 500
+    assert time.process_time() - start < 3
+
+
+@pytest.mark.parametrize("text", ["9" * 5000, "9" * 10**7, "8x" * 10**6, "٣x٣x٣", "1" * 13])
+def test_hostile_sizes_are_refused_briefly(text):
+    with pytest.raises(ValueError, match="--input must be .*; got '") as caught:
+        parse_shape(text)
+    assert len(str(caught.value)) < 250
+
+
+def test_large_numbers_that_fit_are_printed():
+    table = run("tconv 1 3 s99999999; tconv 1 99999999 s99999999", "8x8x1")
+    assert table.splitlines()[1].split()[-2:] == ["1", "1/99999999"]
+    assert run("tconv 1 8 s9;" * 7, "1x1x1").splitlines()[7].split()[-2:] == ["?", "1/4782969"]
+    last = json.loads(run("tconv 1 8 s9;" * 7, "1x1x1", as_json=True))["layers"][-1]
+    assert (last["receptive_field"], last["jump"]) == (None, 1 / 9**7)

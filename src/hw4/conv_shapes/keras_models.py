@@ -5,11 +5,12 @@ out; every tensor gets the State that `trace` hands from layer to layer.
 """
 
 from dataclasses import dataclass, replace
+from math import prod
 
 from hw4.conv_shapes import layers as cl
 from hw4.conv_shapes.layers import ShapeError
 from hw4.conv_shapes.rules import Step
-from hw4.conv_shapes.tracing import State, advance, make_row, start
+from hw4.conv_shapes.tracing import Row, State, advance, make_row, start
 
 
 @dataclass(frozen=True)
@@ -51,13 +52,21 @@ _POINTWISE = _NOISE | _ACTIVATIONS | _OPERATIONS
 _MERGES = {"Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum", "Concatenate"}
 
 
-def from_keras(model):
+def from_keras(model) -> list[Row]:
     """Return one Row for each layer call of a Sequential or functional Keras model.
 
-    Keras is not imported. The parameters of a shared layer are counted at its first call, frozen
-    layers train nothing, and a merge (Add, Concatenate, ...) sees what its branches see together.
-    Raises ShapeError for a model without fixed input size, a layer that has no rule here, and
-    branches whose jumps differ.
+    Sizes follow from the rules of `trace`; parameters are the layer's own variables, so that frozen
+    layers and kernels, LoRA and quantised layers count as they do in Keras. A variable that is met
+    again, as in a shared layer, is counted at its first call. A merge (Add, Concatenate, ...)
+    sees what its branches see together.
+
+    Args:
+        model: a built Keras model; Keras itself is not imported.
+
+    Raises:
+        ShapeError: a model without fixed input size, a layer that has no rule here or whose output
+            is not what the rule says, or branches whose jumps differ.
+        TypeError: not such a model.
     """
     graph = _graph(model)
     if graph is None:
@@ -75,9 +84,23 @@ def from_keras(model):
                 "input_shape",
             )
         inputs.append(start(shape))
-    rows = []
-    _walk(graph, inputs, rows, set())
+    rows: list[Row] = []
+    _walk(graph, inputs, rows, _Count(model.trainable_weights))
     return rows
+
+
+class _Count:
+    """Counts every variable once, and tells which of them the whole model trains."""
+
+    def __init__(self, trained):
+        self.trained, self.seen = set(map(id, trained)), set()
+
+    def of(self, layer) -> tuple[int, int]:
+        """Return (parameters, trainable) of the layer's variables that were not seen before."""
+        sizes = {id(variable): prod(variable.shape) for variable in getattr(layer, "weights", ())}
+        new = sizes.keys() - self.seen
+        self.seen |= new
+        return sum(sizes[key] for key in new), sum(sizes[key] for key in new & self.trained)
 
 
 def _graph(model):
@@ -85,43 +108,50 @@ def _graph(model):
     return graph if hasattr(graph, "_nodes_by_depth") else None
 
 
-def _walk(graph, inputs, rows, counted):
+def _walk(graph, inputs, rows, count) -> list[State]:
     """Add the rows of a graph and return the States of its outputs."""
     states = {id(tensor): state for tensor, state in zip(graph.inputs, inputs, strict=True)}
     # Inputs before outputs, and in one depth the order of model.summary().
     order = {id(operation): index for index, operation in enumerate(graph.operations)}
     for depth in sorted(graph._nodes_by_depth, reverse=True):
         for node in sorted(graph._nodes_by_depth[depth], key=lambda n: order[id(n.operation)]):
-            if type(node.operation).__name__ == "InputLayer":
+            layer = node.operation
+            if type(layer).__name__ == "InputLayer":
                 continue
             given = [states[id(tensor)] for tensor in node.arguments.keras_tensors]
-            inner = _graph(node.operation)
+            inner = _graph(layer)
             if inner is not None:
-                results = _walk(inner, given, rows, counted)
+                results = _walk(inner, given, rows, count)
             else:
-                row, result = _call(node.operation, given, len(rows) + 1)
-                rows.append(_owned(row, node.operation, counted))
+                row, result = _call(layer, given, node.outputs, len(rows) + 1)
+                parameters, trainable = count.of(layer)
+                rows.append(replace(row, parameters=parameters, trainable=trainable))
                 results = [result]
             states.update(zip(map(id, node.outputs), results, strict=True))
     return [states[id(tensor)] for tensor in graph.outputs]
 
 
-def _owned(row, layer, counted):
-    """Count a shared layer's parameters once, and a frozen layer's as not trainable."""
-    parameters = 0 if id(layer) in counted else row.parameters
-    counted.add(id(layer))
-    trainable = min(row.trainable, parameters) if getattr(layer, "trainable", True) else 0
-    return replace(row, parameters=parameters, trainable=trainable)
-
-
-def _call(layer, given, position):
-    """Return the Row and State of one layer call."""
-    kind, name, state = type(layer).__name__, layer.name, given[0]
+def _call(layer, given, outputs, position) -> tuple[Row, State]:
+    """Return the Row and State of one layer call, its shape held against the call's outputs."""
+    kind, name = type(layer).__name__, layer.name
 
     def refuse(expectation, got, fix):
         problem = f"{expectation}; got {got} in {name!r}. {fix}"
         raise ShapeError(problem, "from_keras", {}, position, kind)
 
+    if type(layer).__module__.partition(".")[0] != "keras":
+        # A class of somebody's own does what it likes, whatever its name.
+        refuse("model must be made of Keras' own layers", kind, "Trace it by hand.")
+    row, state = _rule(layer, kind, given, position, refuse)
+    shapes = [tuple(tensor.shape)[1:] for tensor in outputs]
+    if shapes != [state.shape]:
+        refuse(f"output must be {state.shape}, as the rule says", shapes, "Trace it by hand.")
+    return row, state
+
+
+def _rule(layer, kind, given, position, refuse) -> tuple[Row, State]:
+    """Return the Row and State that the rule for this kind of layer gives."""
+    state, name = given[0], layer.name
     if getattr(layer, "data_format", None) == "channels_first":
         refuse("data_format must be 'channels_last'", "'channels_first'", "Rebuild the model so.")
     if kind in _LAYERS:
@@ -141,7 +171,7 @@ def _call(layer, given, position):
     return refuse("model must be made of supported layers", f"{kind}", f"Supported: {known}.")
 
 
-def _merge(layer, given, refuse):
+def _merge(layer, given, refuse) -> State:
     """Return the State of a layer that joins branches."""
     shapes = [state.shape for state in given]
     first, shape = given[0], shapes[0]

@@ -4,23 +4,61 @@ Sizes are an int for both axes or a (height, width) pair. Nothing is checked her
 is legal depends on the convention, and ``trace`` can name the layer's place in the network.
 """
 
+import reprlib
 from dataclasses import dataclass
 
 Size = int | tuple[int, int]
 
 
 class ShapeError(ValueError):
-    """A layer that cannot be built: ``position`` (1-based), ``kind``, ``rule`` and ``numbers``.
+    """A layer that cannot be built.
+
+    Args:
+        problem: what must be, what was got, and what to do.
+        rule: name of the rule that refused.
+        numbers: every number in the rule, by name.
+        position: place of the layer in the network, from 1.
+        kind: class of the layer.
 
     >>> str(ShapeError("units must be ...", "units", {"units": 0}, position=2, kind="Dense"))
     'layer 2 (Dense): units must be ...'
     """
 
-    def __init__(self, problem, rule="", numbers=None, position=None, kind=None):
+    def __init__(
+        self,
+        problem: str,
+        rule: str = "",
+        numbers: dict | None = None,
+        position: int | None = None,
+        kind: str | None = None,
+    ):
         where = "" if position is None else f"layer {position} ({kind}): "
         super().__init__(where + problem)
         self.problem, self.rule, self.numbers = problem, rule, numbers or {}
         self.position, self.kind = position, kind
+
+
+class _Short(reprlib.Repr):
+    """`repr` that is never long, nor an error of Python's on a number of thousands of digits."""
+
+    def __init__(self):
+        super().__init__()
+        self.maxstring = self.maxother = 80
+
+    def repr_int(self, x, level):
+        return repr(x) if x.bit_length() <= 200 else f"<an integer of {x.bit_length()} bits>"
+
+
+_SHORT = _Short()
+
+
+def shown(value: object) -> str:
+    """Return a value as an error message shows it: its `repr`, its middle left out if it is long.
+
+    >>> shown((3, -1)), len(shown("word" * 1_000_000)), shown(10**5000)
+    ('(3, -1)', 80, '<an integer of 16610 bits>')
+    """
+    return _SHORT.repr(value)
 
 
 @dataclass(frozen=True)

@@ -13,14 +13,16 @@ Source: Dumoulin and Visin 2016, arXiv:1603.07285; the Keras 3.15 and PyTorch 2.
 
 from math import prod
 from numbers import Integral
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 from hw4.conv_shapes import layers as cl
-from hw4.conv_shapes.layers import ShapeError
+from hw4.conv_shapes.layers import ShapeError, shown
 from hw4.conv_shapes.receptive_field import Window
 
+Pair = tuple[int, int]
 AXES = ("height", "width")
 ALL = "all"
+LIMIT = 2**63  # both libraries hold a size in 64 bits
 
 
 class Step(NamedTuple):
@@ -30,58 +32,75 @@ class Step(NamedTuple):
     trainable: int = 0
     statistics: int = 0
     macs: int = 0
-    windows: object = None
+    windows: tuple[Window, Window] | str | None = None
 
 
-def fail(expectation, got, fix, rule, **numbers):
+def fail(expectation: str, got: object, fix: str, rule: str, **numbers) -> NoReturn:
     """Raise the ShapeError "<expectation>; got <got>. <fix>"."""
     raise ShapeError(f"{expectation}; got {got}. {fix}", rule, numbers)
 
 
-def is_integer(value, least=1):
-    """Tell whether a value is a true integer (no bool, no float) of at least ``least``."""
-    return isinstance(value, Integral) and not isinstance(value, bool) and value >= least
+def is_integer(value: object, least: int = 1) -> bool:
+    """Tell whether a value is a true integer (no bool, no float) from ``least`` to LIMIT - 1."""
+    whole = isinstance(value, Integral) and not isinstance(value, bool)
+    return whole and least <= value < LIMIT
 
 
-def integer(value, name, least=1):
-    """Return a positive int, or raise ShapeError."""
+def integer(value: object, name: str, least: int = 1) -> int:
+    """Return an argument as an int.
+
+    Args:
+        value: what was given.
+        name: the argument's name.
+        least: smallest value allowed.
+
+    Raises:
+        ShapeError: it is no integer of this size.
+    """
     if not is_integer(value, least):
-        fix = "Use a whole number."
-        fail(
-            f"{name} must be an integer of at least {least}",
-            repr(value),
-            fix,
-            name,
-            **{name: value},
-        )
+        expectation = f"{name} must be an integer of at least {least}, below 2**63"
+        fail(expectation, shown(value), "Use a whole number.", name, **{name: value})
     return int(value)
 
 
-def pair(value, name, least=1):
-    """Return (height, width) of a size given as an int or a pair, or raise ShapeError."""
+def pair(value: object, name: str, least: int = 1) -> Pair:
+    """Return (height, width) of a size given as an int or a pair.
+
+    Args:
+        value: what was given.
+        name: the argument's name.
+        least: 1, or 0 where nothing is a size, too.
+
+    Raises:
+        ShapeError: it is neither.
+    """
     items = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
     if len(items) != 2 or not all(is_integer(item, least) for item in items):
         kind = "positive" if least else "non-negative"
-        expectation = f"{name} must be a {kind} integer or a (height, width) pair of them"
-        fail(expectation, repr(value), "Use whole numbers.", name, **{name: value})
+        expectation = f"{name} must be a {kind} integer below 2**63 or a (height, width) pair"
+        fail(expectation, shown(value), "Use whole numbers.", name, **{name: value})
     return int(items[0]), int(items[1])
 
 
-def same(k, d, s, n):
+def same(k: int, d: int, s: int, n: int) -> Pair:
     """Return the (before, after) zeros of "same" along one axis."""
     total = max((-(-n // s) - 1) * s + d * (k - 1) + 1 - n, 0)
     return total // 2, total - total // 2
 
 
-def image(shape):
-    """Return (height, width, channels), or raise ShapeError for flat features."""
+def image(shape: tuple[int, ...]) -> tuple[int, int, int]:
+    """Return (height, width, channels).
+
+    Raises:
+        ShapeError: the features are flat.
+    """
     if len(shape) != 3:
         fix = "Put this layer before the features become flat."
         fail("input must be (height, width, channels)", f"{shape}", fix, "rank", input=shape)
     return shape
 
 
-def _padding(layer, convention, kernel, strides, dilation, sizes):
+def _padding(layer, convention, kernel, strides, dilation, sizes) -> tuple[Pair, Pair]:
     """Return ((top, bottom), (left, right)) of a convolution or pooling."""
     word, pooling = layer.padding, isinstance(layer, (cl.MaxPool2D, cl.AvgPool2D))
     if isinstance(word, str):
@@ -107,10 +126,12 @@ def _padding(layer, convention, kernel, strides, dilation, sizes):
     if convention == "keras":
         expectation = "padding must be 'valid' or 'same' under keras"
         fix = "For explicit zeros put a ZeroPadding2D layer before."
-    fail(expectation, repr(layer.padding), fix, "padding", padding=layer.padding)
+    fail(expectation, shown(layer.padding), fix, "padding", padding=layer.padding)
 
 
-def _slide(layer, convention, kernel, strides, dilation, sizes, ceil=False):
+def _slide(
+    layer, convention, kernel, strides, dilation, sizes, ceil=False
+) -> tuple[Pair, tuple[Window, Window]]:
     """Return the (height, width) and the Windows of a kernel sliding over an image."""
     padding = _padding(layer, convention, kernel, strides, dilation, sizes)
     out, windows = [], []
@@ -137,13 +158,13 @@ def _slide(layer, convention, kernel, strides, dilation, sizes, ceil=False):
     return tuple(out), tuple(windows)
 
 
-def _sizes(layer):
+def _sizes(layer) -> tuple[Pair, Pair, Pair]:
     """Return the checked kernel, strides and dilation of a convolution."""
     names = ("kernel_size", "strides", "dilation_rate")
     return tuple(pair(getattr(layer, name), name) for name in names)
 
 
-def _no_stride_with_dilation(strides, dilation, convention):
+def _no_stride_with_dilation(strides: Pair, dilation: Pair, convention: str) -> None:
     if convention == "keras" and max(strides) > 1 and max(dilation) > 1:
         expectation = "strides and dilation_rate must not both exceed 1 under keras, on any axis"
         fix = "Set one of them to 1, or use the pytorch convention."
@@ -151,7 +172,7 @@ def _no_stride_with_dilation(strides, dilation, convention):
         fail(expectation, got, fix, "stride with dilation", strides=strides, dilation=dilation)
 
 
-def _grouped(layer, channels):
+def _grouped(layer, channels: int) -> Pair:
     """Return (filters, groups) after checking that the groups divide both sides."""
     filters, groups = integer(layer.filters, "filters"), integer(layer.groups, "groups")
     if filters % groups or channels % groups:
@@ -161,8 +182,8 @@ def _grouped(layer, channels):
     return filters, groups
 
 
-def conv(layer, shape, convention):
-    """Conv2D, DepthwiseConv2D and SeparableConv2D."""
+def conv(layer, shape: tuple[int, ...], convention: str) -> Step:
+    """Apply Conv2D, DepthwiseConv2D or SeparableConv2D."""
     kernel, strides, dilation = _sizes(layer)
     *sizes, channels = image(shape)
     if isinstance(layer, cl.Conv2D):
@@ -180,13 +201,13 @@ def conv(layer, shape, convention):
     return Step((*out, filters), trainable, 0, prod(out) * weights, windows)
 
 
-def pool(layer, shape, convention):
-    """MaxPool2D and AvgPool2D."""
+def pool(layer, shape: tuple[int, ...], convention: str) -> Step:
+    """Apply MaxPool2D or AvgPool2D."""
     kernel = pair(layer.pool_size, "pool_size")
     strides = kernel if layer.strides is None else pair(layer.strides, "strides")
     dilation = pair(getattr(layer, "dilation_rate", 1), "dilation_rate")
     if convention == "keras" and (layer.ceil_mode or max(dilation) > 1):
-        got = f"ceil_mode={layer.ceil_mode} and dilation {dilation}"
+        got = f"ceil_mode={shown(layer.ceil_mode)} and dilation {dilation}"
         fix = "Use the pytorch convention."
         fail("ceil_mode must be False and dilation 1 under keras", got, fix, "pooling options")
     *sizes, channels = image(shape)
@@ -195,11 +216,12 @@ def pool(layer, shape, convention):
     return Step((*out, channels), windows=windows)
 
 
-def _transposed_keras(layer, n, k, s, span, op, axis):
+def _transposed_keras(layer, n, s, span, op, axis) -> Pair:
+    """Return the output size and the crop before it along one axis."""
     word = layer.padding.lower() if isinstance(layer.padding, str) else layer.padding
     if word not in ("valid", "same"):
         fix = "Crop the output with another layer."
-        fail("padding must be 'valid' or 'same' under keras", repr(layer.padding), fix, "padding")
+        fail("padding must be 'valid' or 'same' under keras", shown(layer.padding), fix, "padding")
     if op is not None and op >= s:
         expectation = f"output_padding must be less than the stride {s} ({AXES[axis]})"
         fail(expectation, op, "Use a smaller one.", "output_padding", output_padding=op, stride=s)
@@ -209,11 +231,12 @@ def _transposed_keras(layer, n, k, s, span, op, axis):
     return out, max((n - 1) * s + span - out, 0) // 2
 
 
-def _transposed_pytorch(layer, n, k, s, span, op, axis):
+def _transposed_pytorch(layer, n, s, span, op, axis) -> Pair:
+    """Return the output size and the crop before it along one axis."""
     d = pair(layer.dilation_rate, "dilation_rate")[axis]
     if isinstance(layer.padding, str) and layer.padding != "valid":
         fix = "nn.ConvTranspose2d takes no words: use integers."
-        fail("padding must be integers under pytorch", repr(layer.padding), fix, "padding")
+        fail("padding must be integers under pytorch", shown(layer.padding), fix, "padding")
     p = 0 if layer.padding == "valid" else pair(layer.padding, "padding", 0)[axis]
     op = op or 0
     if op >= max(s, d):
@@ -229,8 +252,8 @@ def _transposed_pytorch(layer, n, k, s, span, op, axis):
     return out, p
 
 
-def transposed(layer, shape, convention):
-    """Conv2DTranspose."""
+def transposed(layer, shape: tuple[int, ...], convention: str) -> Step:
+    """Apply Conv2DTranspose."""
     kernel, strides, dilation = _sizes(layer)
     extra = layer.output_padding
     extra = (None, None) if extra is None else pair(extra, "output_padding", 0)
@@ -243,7 +266,7 @@ def transposed(layer, shape, convention):
     rule = _transposed_keras if convention == "keras" else _transposed_pytorch
     out, windows = [], []
     for axis, (n, k, s, d) in enumerate(zip(sizes, kernel, strides, dilation, strict=True)):
-        size, crop = rule(layer, n, k, s, d * (k - 1) + 1, extra[axis], axis)
+        size, crop = rule(layer, n, s, d * (k - 1) + 1, extra[axis], axis)
         out.append(size)
         windows.append(Window(k, s, d, crop, transposed=True))
     weights = prod(kernel) * channels // groups * filters

@@ -12,10 +12,12 @@ convolutions gG (groups) and nobias, dense nobias, pooling ceil.
 import difflib
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import fields
 from fractions import Fraction
 
 from hw4 import conv_shapes as cs
+from hw4.conv_shapes.layers import shown
 
 _LAYERS = {
     "conv": (cs.Conv2D, ("filters", "kernel_size")),
@@ -45,25 +47,31 @@ _WORDS = {
     "nobias": ("use_bias", False),
     "ceil": ("ceil_mode", True),
 }
-_SIZE = re.compile(r"(\d+)(?:[x×](\d+))?")
+# ASCII digits, few enough that no number outgrows what Python prints or a float holds.
+_SIZE = re.compile(r"([0-9]{1,12})(?:[x×]([0-9]{1,12}))?")
 _NUMBERED_OPTION = re.compile(rf"(op|[sdpgm])({_SIZE.pattern})")
 _COUNTS = ("filters", "units")
 _TOTALS = ("parameters", "trainable", "macs")
+_LONG = re.compile(r"\D*\d{13}")
 _WIDTH = 72
+_SHORTER = "Use numbers of at most 12 digits."
+_LARGEST = 10**100
 
 
 class NetworkError(ValueError):
     """A network that cannot be read or built; the message ends with a caret under the place."""
 
-    def __init__(self, problem, text, start, end):
+    def __init__(self, problem: str, text: str, start: int, end: int):
         super().__init__(f"{problem}\n{_excerpt(text, start, end)}")
         self.start, self.end = start, end
 
 
-def parse(text):
+def parse(text: str) -> tuple[list, list[tuple[int, int]]]:
     """Return (layers, places): the layers of a network and the (start, end) of each in the text.
 
-    Raises NetworkError, a ValueError, for a word that is not understood.
+    Raises:
+        NetworkError: a word that is not understood, with a caret under it.
+        ValueError: no layer at all.
 
     >>> parse("conv 32 5x3 s2 p1; pool 2")[0][0].kernel_size
     (5, 3)
@@ -87,7 +95,7 @@ def parse(text):
     return layers, places
 
 
-def _layer(text, words, position):
+def _layer(text, words, position) -> object:
     """Return the layer of one piece of the text."""
     (kind, start, end), *rest = words
 
@@ -96,9 +104,9 @@ def _layer(text, words, position):
         raise NetworkError(problem, text, start, end)
 
     if kind not in _LAYERS:
-        close = difflib.get_close_matches(kind, _LAYERS, 1)
+        close = difflib.get_close_matches(kind[:20], _LAYERS, 1)
         fix = f"Did you mean {close[0]}?" if close else f"Use one of {', '.join(_LAYERS)}."
-        refuse("must be a known kind", repr(kind), fix, start, end)
+        refuse("must be a known kind", shown(kind), fix, start, end)
     cls, required = _LAYERS[kind]
     known, arguments = {field.name for field in fields(cls)}, {}
     for index, name in enumerate(required):
@@ -108,20 +116,24 @@ def _layer(text, words, position):
         arguments[name] = _size(_SIZE.fullmatch(word))
         if arguments[name] is None:
             fix = f"Write {kind} {' '.join('64' if n in _COUNTS else '3x3' for n in required)}."
-            got = repr(word) if word else "nothing"
+            fix = _SHORTER if _LONG.match(word) else fix
+            got = shown(word) if word else "nothing"
             refuse(f"({kind}) must have its {name} here", got, fix, start, end)
     for word, start, end in rest[len(required) :]:
         name, value = _option(word)
         if name not in known:
             fix = f"It takes {', '.join(_usage(known - set(required))) or 'no options'}."
-            refuse(f"({kind}) must have options it knows", repr(word), fix, start, end)
+            fix = _SHORTER if _LONG.match(word) else fix
+            refuse(f"({kind}) must have options it knows", shown(word), fix, start, end)
         if name in arguments:
-            refuse(f"({kind}) must have one {name}", f"another, {word!r}", "Drop one.", start, end)
+            refuse(
+                f"({kind}) must have one {name}", f"another, {shown(word)}", "Drop one.", start, end
+            )
         arguments[name] = value
     return cls(**arguments)
 
 
-def _size(match):
+def _size(match) -> int | tuple[int, int] | None:
     """Return 3 for "3", (3, 5) for "3x5", None for no match."""
     if match is None:
         return None
@@ -129,18 +141,18 @@ def _size(match):
     return int(height) if width is None else (int(height), int(width))
 
 
-def _option(word):
+def _option(word) -> tuple:
     """Return (field, value) of an option such as s2, same or nobias; (None, None) if unknown."""
     match = _NUMBERED_OPTION.fullmatch(word)
     return (_NUMBERED[match[1]], _size(match)) if match else _WORDS.get(word, (None, None))
 
 
-def _usage(known):
+def _usage(known) -> Iterator[str]:
     yield from (f"{letter}N" for letter, name in _NUMBERED.items() if name in known)
     yield from (word for word, (name, _) in _WORDS.items() if name in known)
 
 
-def _excerpt(text, start, end):
+def _excerpt(text, start, end) -> str:
     """Return the line of a place, shortened to fit a terminal, over carets that mark it."""
     first = text.rfind("\n", 0, start) + 1
     line = text[first:].partition("\n")[0].replace("\t", " ")
@@ -152,26 +164,42 @@ def _excerpt(text, start, end):
     return f"{head}{line[left : left + _WIDTH]}{tail}\n  {' ' * (start - left)}{carets}"
 
 
-def parse_shape(text):
+def parse_shape(text: str) -> tuple[int, ...]:
     """Return the input shape written as 256x256x3 or, for features, 784.
+
+    Raises:
+        ValueError: anything else, a size of 0 or of more than 12 digits included.
 
     >>> parse_shape("256x256x3"), parse_shape("784")
     ((256, 256, 3), (784,))
     """
-    parts = re.split("[x×]", text.strip().lower())
-    if len(parts) not in (1, 3) or not all(part.isdecimal() and int(part) for part in parts):
+    parts = re.split("[x×]", text.strip().lower(), maxsplit=3)
+    sizes = [int(part) for part in parts if re.fullmatch("[0-9]{1,12}", part)]
+    if len(parts) not in (1, 3) or len(sizes) < len(parts) or 0 in sizes:
         raise ValueError(
-            f"--input must be HEIGHTxWIDTHxCHANNELS or FEATURES; got {text!r}. "
+            f"--input must be HEIGHTxWIDTHxCHANNELS or FEATURES; got {shown(text)}. "
             "Write for instance 256x256x3."
         )
-    return tuple(map(int, parts))
+    return tuple(sizes)
 
 
-def run(text, input_shape, convention="keras", as_json=False):
+def run(
+    text: str,
+    input_shape: str | tuple[int, ...],
+    convention: str = "keras",
+    as_json: bool = False,
+) -> str:
     """Return what `hw4 shapes` prints: the table of a network, or its JSON.
 
-    ``input_shape`` is a tuple, or text as in `--input`. Raises NetworkError, a ValueError, with a
-    caret under the word or layer at fault.
+    Args:
+        text: the network, see the module's docstring.
+        input_shape: a tuple, or text as in `--input`.
+        convention: `keras` or `pytorch`.
+        as_json: JSON instead of a table.
+
+    Raises:
+        NetworkError: a word or layer at fault, with a caret under it.
+        ValueError: a bad shape or convention, or no layer.
 
     >>> print(run("conv 64 3x3 same; pool 2", "256x256x3"))
     #  layer             output shape  parameters  trainable         MACs  field  jump
@@ -187,13 +215,17 @@ def run(text, input_shape, convention="keras", as_json=False):
         if error.position is None:
             raise
         raise NetworkError(str(error), text, *places[error.position - 1]) from None
+    for number, (row, place) in enumerate(zip(rows, places, strict=True), 1):
+        if max(row.macs, row.parameters, *_terms(row.jump, row.receptive_field)) > _LARGEST:
+            problem = f"layer {number} must keep its numbers to 100 digits; got more. Shorten."
+            raise NetworkError(problem, text, *place)
     names = [" ".join(text[start:end].split()) for start, end in places]
     if as_json:
         return json.dumps(_as_json(names, rows, shape, convention), indent=1)
     return _table(names, rows)
 
 
-def _as_json(names, rows, shape, convention):
+def _as_json(names, rows, shape, convention) -> dict:
     """Return the table as plain values; a fractional jump becomes a float."""
     keys = ("output_shape", "parameters", "trainable", "macs", "receptive_field", "jump", "padding")
     layers = [
@@ -204,13 +236,21 @@ def _as_json(names, rows, shape, convention):
     return {"input_shape": list(shape), "convention": convention, "layers": layers, **totals}
 
 
-def _plain(value):
+def _terms(*sizes) -> Iterator[int]:
+    """Yield the whole numbers that sizes are written with."""
+    for size in sizes:
+        for axis in size if isinstance(size, tuple) else (size,):
+            if axis is not None:
+                yield from axis.as_integer_ratio()
+
+
+def _plain(value) -> object:
     if isinstance(value, tuple):
         return [_plain(item) for item in value]
     return float(value) if isinstance(value, Fraction) else value
 
 
-def _table(names, rows):
+def _table(names, rows) -> str:
     """Return the rows as text: layers to the left, numbers to the right."""
     head = ("#", "layer", "output shape", "parameters", "trainable", "MACs", "field", "jump")
     lines = [head]
@@ -218,7 +258,8 @@ def _table(names, rows):
         counts = (f"{getattr(row, key):,}" for key in _TOTALS)
         sizes = (row.output_shape, row.receptive_field, row.jump)
         shape, field, jump = (
-            "x".join(map(str, size if isinstance(size, tuple) else (size,))) for size in sizes
+            "x".join(map(str, size if isinstance(size, tuple) else (size,))).replace("None", "?")
+            for size in sizes
         )
         lines.append((str(number), name, shape, *counts, field, jump))
     totals = (f"{sum(getattr(row, key) for row in rows):,}" for key in _TOTALS)

@@ -1,5 +1,6 @@
 """Go through a network layer by layer: `trace`, and the rules that are not about kernels."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from math import prod
 from typing import NamedTuple
@@ -19,8 +20,9 @@ from hw4.conv_shapes.layers import (
     ShapeError,
     Size,
     ZeroPadding2D,
+    shown,
 )
-from hw4.conv_shapes.receptive_field import Field, Window
+from hw4.conv_shapes.receptive_field import Field, Scattered, Window
 from hw4.conv_shapes.rules import ALL, Step
 
 
@@ -29,8 +31,9 @@ class Row:
     """One line of the table; the shape is (features,) after Flatten, GlobalAvgPool2D or Dense.
 
     In input pixels: ``receptive_field``; ``jump`` between neighbouring outputs, a Fraction where
-    upsampling makes it one; ``padding``, how far output 0 reaches before the input. A layer that
-    merges all positions sees them all, and keeps the last jump.
+    upsampling makes it one; ``padding``, how far the first output reaches before the input. A layer
+    that merges all positions sees them all, and keeps the last jump. Field and padding are None
+    where upsampling with gaps makes more than MOST_WINDOWS different windows.
     """
 
     layer: object
@@ -38,9 +41,9 @@ class Row:
     parameters: int
     trainable: int
     macs: int
-    receptive_field: Size
+    receptive_field: Size | None
     jump: Size
-    padding: Size
+    padding: Size | None
     name: str
 
 
@@ -49,16 +52,25 @@ class State(NamedTuple):
 
     shape: tuple[int, ...]
     grid: tuple[int, int]
-    fields: tuple[Field, Field]
+    fields: tuple[Field | Scattered, Field | Scattered]
 
 
-def trace(layers, input_shape, convention="keras"):
-    """Return one Row for each layer of a sequence fed with (height, width, channels) images.
+def trace(layers: Iterable, input_shape: tuple[int, ...], convention: str = "keras") -> list[Row]:
+    """Return one Row for each layer of a sequence.
 
     out = floor((n + before + after - d (k - 1) - 1) / s) + 1 on each axis; the other formulas are
-    in ``rules``. The input may also be (features,). Raises ShapeError, a ValueError, for what
-    the library of the convention refuses, with the layer's number, the rule and its numbers;
-    TypeError for what is not one of these layers.
+    in ``rules``.
+
+    Args:
+        layers: values such as `Conv2D(64, 3)`.
+        input_shape: (height, width, channels) or (features,), without the batch axis.
+        convention: `keras` or `pytorch`.
+
+    Raises:
+        ShapeError: what the library of the convention refuses, with the layer's number, the rule
+            and its numbers.
+        TypeError: something that is not one of these layers.
+
     Source: Dumoulin and Visin 2016, arXiv:1603.07285.
 
     >>> rows = trace([Conv2D(64, 3, padding="same"), MaxPool2D(2)], (256, 256, 3))
@@ -72,12 +84,25 @@ def trace(layers, input_shape, convention="keras"):
     return rows
 
 
-def same_padding(kernel_size, dilation_rate=1, strides=1, input_size=None):
+def same_padding(
+    kernel_size: Size, dilation_rate: Size = 1, strides: Size = 1, input_size: Size | None = None
+) -> tuple[int, int] | tuple[tuple[int, int], tuple[int, int]]:
     """Return the (before, after) zeros of "same"; an odd total puts its extra zero after.
 
-    total = max((ceil(n / s) - 1) s + d (k - 1) + 1 - n, 0), which is d (k - 1) when s = 1; only
-    s > 1 needs the input size n. If any argument is a pair, the result is one pair for each axis.
-    Raises ShapeError for sizes that are not positive integers, or a missing input size.
+    total = max((ceil(n / s) - 1) s + d (k - 1) + 1 - n, 0), which is d (k - 1) when s = 1.
+
+    Args:
+        kernel_size: k, taps.
+        dilation_rate: d, pixels between neighbouring taps.
+        strides: s, pixels between neighbouring places.
+        input_size: n, pixels; needed only when s > 1.
+
+    Returns:
+        One pair of zeros, or one for each axis if any argument is a pair.
+
+    Raises:
+        ShapeError: a size that is not a positive integer, or a missing input size.
+
     Source: tf.nn, "Notes on padding".
 
     >>> same_padding(5, dilation_rate=2), same_padding(4), same_padding(3, 1, 2, 224)
@@ -94,30 +119,41 @@ def same_padding(kernel_size, dilation_rate=1, strides=1, input_size=None):
     return both if any(isinstance(v, (tuple, list)) for v in given.values()) else both[0]
 
 
-def start(input_shape, convention="keras"):
-    """Return the State of a network's input; raises ValueError for a bad shape or convention."""
+def start(input_shape: tuple[int, ...], convention: str = "keras") -> State:
+    """Return the State of a network's input.
+
+    Raises:
+        ValueError: a bad shape or convention.
+    """
     if convention not in ("keras", "pytorch"):
         raise ValueError(
-            f"convention must be 'keras' or 'pytorch'; got {convention!r}. Choose one."
+            f"convention must be 'keras' or 'pytorch'; got {shown(convention)}. Choose one."
         )
     shape = tuple(input_shape) if isinstance(input_shape, (tuple, list)) else ()
     if len(shape) not in (1, 3) or not all(map(rules.is_integer, shape)):
         expectation = (
             "input_shape must be positive integers, (height, width, channels) or (features,)"
         )
-        rules.fail(expectation, repr(input_shape), "Leave out the batch axis.", "input_shape")
+        rules.fail(expectation, shown(input_shape), "Leave out the batch axis.", "input_shape")
     shape = tuple(map(int, shape))
     return State(shape, shape[:2] if len(shape) == 3 else (1, 1), (Field(), Field()))
 
 
-def advance(layer, state, convention, position, name=None):
+def advance(
+    layer: object, state: State, convention: str, position: int, name: str | None = None
+) -> tuple[Row, State]:
     """Return the Row and the next State of one layer; its ShapeError gets the position."""
     kind = type(layer).__name__
     if type(layer) not in _RULES:
         known = ", ".join(rule.__name__ for rule in _RULES)
-        raise TypeError(f"layer {position} must be one of {known}; got {layer!r}. Use one of them.")
+        raise TypeError(
+            f"layer {position} must be one of {known}; got {shown(layer)}. Use one of them."
+        )
     try:
         step = _RULES[type(layer)](layer, state.shape, convention)
+        if max(step.shape) >= rules.LIMIT:
+            expectation = "output must be smaller than 2**63 on every axis"
+            rules.fail(expectation, shown(step.shape), "Use smaller sizes.", "64 bits")
     except ShapeError as error:
         raise ShapeError(error.problem, error.rule, error.numbers, position, kind) from None
     grid, windows = step.shape[:2] if len(step.shape) == 3 else state.grid, step.windows
@@ -127,12 +163,14 @@ def advance(layer, state, convention, position, name=None):
     return make_row(layer, state, step, name or kind), state
 
 
-def see(fields, windows):
+def see(fields: tuple, windows: tuple[Window, ...] | list[Window] | None) -> tuple:
     """Return the fields behind one more layer's windows; None leaves them as they are."""
-    return tuple(map(Field.through, fields, windows)) if windows else fields
+    if windows is None:
+        return fields
+    return tuple(field.through(window) for field, window in zip(fields, windows, strict=True))
 
 
-def make_row(layer, state, step, name):
+def make_row(layer: object, state: State, step: Step, name: str) -> Row:
     """Return the Row of a layer from what it did."""
     views = ("receptive_field", "jump", "padding")
     view = (_tidy(*(getattr(field, view) for field in state.fields)) for view in views)
@@ -140,38 +178,41 @@ def make_row(layer, state, step, name):
     return Row(layer, state.shape, total, step.trainable, step.macs, *view, name)
 
 
-def _tidy(height, width):
+def _tidy(height, width) -> Size | None:
     return height if height == width else (height, width)
 
 
-def _global_pool(layer, shape, convention):
+def _global_pool(layer, shape, convention) -> Step:
     channels = rules.image(shape)[2]
     return Step((1, 1, channels) if layer.keepdims else (channels,), windows=ALL)
 
 
-def _zero_padding(layer, shape, convention):
+def _zero_padding(layer, shape, convention) -> Step:
     height, width, channels = rules.image(shape)
     sides = layer.padding
     if not isinstance(sides, (tuple, list)) or not any(isinstance(s, (tuple, list)) for s in sides):
         sides = [(side, side) for side in rules.pair(sides, "padding", 0)]
+    if len(sides) != 2:
+        expectation = "padding must be an integer, a pair, or ((top, bottom), (left, right))"
+        rules.fail(expectation, shown(sides), "Give one pair for each axis.", "padding")
     (top, bottom), (left, right) = (rules.pair(side, "padding", 0) for side in sides)
     windows = (Window(1, before=top), Window(1, before=left))
     return Step((height + top + bottom, width + left + right, channels), windows=windows)
 
 
-def _batch_norm(layer, shape, convention):
+def _batch_norm(layer, shape, convention) -> Step:
     channels, learned = shape[-1], bool(layer.center) + bool(layer.scale)
     if convention == "pytorch" and learned == 1:
         expectation = "center and scale must agree under pytorch (affine)"
-        rules.fail(expectation, f"{layer}", "Set both or neither.", "affine")
+        rules.fail(expectation, shown(layer), "Set both or neither.", "affine")
     return Step(shape, learned * channels, 2 * channels * (convention == "keras"))
 
 
-def _flatten(layer, shape, convention):
+def _flatten(layer, shape, convention) -> Step:
     return Step((prod(shape),))
 
 
-def _dense(layer, shape, convention):
+def _dense(layer, shape, convention) -> Step:
     units, (*outer, features) = rules.integer(layer.units, "units"), shape
     if outer and convention == "pytorch":
         # nn.Linear works on the last axis, which is the width there and not the channels.
