@@ -16,7 +16,7 @@ export MPLCONFIGDIR := $(CURDIR)/build/cache/matplotlib
 export IPYTHONDIR := $(CURDIR)/build/cache/ipython
 .NOTPARALLEL:
 
-.PHONY: help ready run test test-fast lint unit notebooks lab refresh weights bench doctor clean
+.PHONY: help ready run test test-fast lint unit notebooks lab refresh weights bench publish doctor clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -54,6 +54,9 @@ weights: ready  ## fetch and verify the ImageNet weights of question 2
 
 bench: ready  ## run the side-by-side measurements
 	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+publish: ready  ## write REPO=owner/name and TAG=... wherever the address stands
+	@$(BIN)/python -m hw4.tools.publish "$(REPO)" "$(TAG)"
 
 doctor: ready  ## check this installation
 	@$(BIN)/hw4 doctor

@@ -77,7 +77,8 @@ def test_matplotlib_only_in_plotting_and_backends_only_behind_a_switch(path):
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.stem)
 def test_environment_is_read_in_runtime_alone(path):
-    if path.stem not in ("runtime", "execute"):
+    # colab holds the text of a cell that runs before the package is there
+    if path.stem not in ("runtime", "execute", "colab"):
         assert "os.environ" not in path.read_text(encoding="utf-8")
 
 

@@ -43,7 +43,7 @@ def test_outputs_are_clean(path):
 
 
 def test_bootstrap_is_the_first_code_cell(path):
-    assert code_cells(path)[0].source == colab.bootstrap_cell()
+    assert code_cells(path)[0].source == colab.bootstrap_cell(path.stem[:2])
 
 
 def test_cells_are_short(path):

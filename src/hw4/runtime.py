@@ -9,6 +9,7 @@ HW4_THREADS         number of CPU threads of the backend and of OpenCV
 HW4_WEIGHTS_DIR     folder with pretrained weight files (question 2)
 HW4_GRAZPEDWRI      folder with the wrist radiographs (question 2)
 HW4_GAS             file with the gas consumption table (question 3)
+HW4_REPOSITORY      where the first cell clones from on Colab, instead of the published address
 KERAS_BACKEND       `tensorflow` (default), `jax` or `torch`; read by Keras itself
 KERASTUNER_*        who takes part in a search on several machines: see `search_role`
 =================== ============================================================

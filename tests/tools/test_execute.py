@@ -61,12 +61,12 @@ def test_a_failed_notebook_never_replaces_its_source(tmp_path, console):
 
 
 def test_the_bootstrap_cell_is_brought_up_to_date(tmp_path, console):
-    source = save(tmp_path, "book.ipynb", "print('an old address')")
+    source = save(tmp_path, "q5_book.ipynb", "print('an old address')")
     book = nbformat.read(source, as_version=4)
     book.cells[1].metadata["tags"] = ["bootstrap"]
     nbformat.write(book, source)
     assert execute.run_all([source], tmp_path, console) == []
-    assert nbformat.read(source, as_version=4).cells[1].source == colab.bootstrap_cell()
+    assert nbformat.read(source, as_version=4).cells[1].source == colab.bootstrap_cell("q5")
 
 
 def test_an_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch):

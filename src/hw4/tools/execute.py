@@ -118,7 +118,7 @@ class _Execution:
         self.notebook = nbformat.read(source, as_version=4)
         for cell in self.notebook.cells:
             if "bootstrap" in cell.metadata.get("tags", []):
-                cell.source = bootstrap_cell()
+                cell.source = bootstrap_cell(source.stem[:2])
         self.folder, self.label, self.console = source.parent, label, console
         self.interrupted = False
 
