@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 from keras import layers
 
-from hw4.grad_cam import score_graph
 from hw4.grad_cam.maps import grad_cam, normalise
 
 
@@ -28,7 +27,7 @@ def small_model(scale=1.0, seed=3):
             layers.Flatten(),
             layers.Dropout(0.5),
             layers.Dense(6, activation="tanh"),
-            layers.Dense(4, activation="softmax"),
+            layers.Dense(4, activation="softmax", name="probabilities"),
         ]
     )
     rng = np.random.default_rng(seed)
@@ -89,16 +88,14 @@ def test_z_times_grad_cam_is_cam_for_gap_and_dense():
         np.testing.assert_allclose(maps, cam, atol=1e-6 * np.abs(cam).max())
 
 
-def agrees_after_scaling_logits():
-    """Whether logits times 1000, which saturate any softmax, leave normalised maps alone."""
-    plain, loud = (normalise(grad_cam(small_model(s), IMAGES)) for s in (1.0, 1000.0))
-    return bool(plain.max() > 0) and np.allclose(plain, loud, atol=1e-5)
-
-
-def test_logits_times_1000_leave_the_map_unchanged_unless_the_softmax_is_left_in(monkeypatch):
-    assert agrees_after_scaling_logits()
-    monkeypatch.setattr(score_graph, "_find_score", lambda output: (output, None))
-    assert not agrees_after_scaling_logits()
+@pytest.mark.parametrize(("scores", "agree"), [(None, True), ("probabilities", False)])
+def test_logits_times_1000_leave_the_map_unchanged_unless_the_softmax_is_left_in(scores, agree):
+    """Times 1000 saturates any softmax."""
+    plain, loud = (
+        normalise(grad_cam(small_model(s), IMAGES, scores=scores)) for s in (1.0, 1000.0)
+    )
+    assert plain.max() > 0
+    assert np.allclose(plain, loud, atol=1e-5) is agree
 
 
 def head_in_numpy(features, model, one):
@@ -206,7 +203,7 @@ BAD = {
     ),
     "float class": ({"class_index": 1.0}, "an int, or one int for each .* got 1.0"),
     "boolean class": ({"class_index": True}, "an int, or one int for each .* got True"),
-    "batch size": ({"batch_size": 0}, "batch_size must be a positive integer; got 0"),
+    "batch size": ({"batch_size": 0}, "batch_size must be an integer of at least 1; got 0"),
 }
 
 

@@ -12,6 +12,8 @@ from statistics import NormalDist
 import keras
 import numpy as np
 
+from hw4.grad_cam.maps import integer
+
 
 @dataclass(frozen=True)
 class Curves:
@@ -48,7 +50,8 @@ def deletion_insertion(predict, images, maps, class_index, steps=28, baseline=0.
     only the order of the inked pixels counts, and a centre Gaussian is a strong rival.
 
     Args:
-        predict: callable, images (n, ...) to class probabilities (n, classes).
+        predict: callable, images (n, ...) to class probabilities (n, classes). One column p
+            counts as two classes, as in `grad_cam`: p is that of class 1, 1 - p that of class 0.
         images: (n, h, w, channels) or (n, h, w) numbers.
         maps: (n, h, w), larger is more important (see `grad_cam.upsample`).
         class_index: int, or one int per image (n,): the class whose probability is followed.
@@ -66,8 +69,7 @@ def deletion_insertion(predict, images, maps, class_index, steps=28, baseline=0.
     """
     images, maps, classes = _check_inputs(images, maps, class_index)
     pixels = maps[0].size
-    if isinstance(steps, bool) or not isinstance(steps, int) or not 1 <= steps <= pixels:
-        raise ValueError(f"steps must be an int from 1 to {pixels} pixels; got {steps!r}.")
+    steps = integer("steps", steps, 1, pixels)
     empty = np.asarray(baseline, dtype=images.dtype)
     if not np.isfinite(empty).all():
         raise ValueError("baseline must be finite; got NaN or infinity.")
@@ -132,6 +134,8 @@ def _probability(predict, images, classes):
         raise ValueError(
             f"predict must return ({len(images)}, classes) probabilities; got shape {table.shape}."
         )
+    if table.shape[1] == 1:
+        table = np.concatenate([1 - table, table], axis=1)
     if classes.min() < 0 or classes.max() >= table.shape[1]:
         raise ValueError(
             f"class_index must be from 0 to {table.shape[1] - 1}; got {classes.min()} to "

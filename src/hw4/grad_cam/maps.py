@@ -18,7 +18,7 @@ COLORMAPS = {
 }
 
 
-def grad_cam(model, images, class_index=None, layer=None, relu=True, batch_size=256):
+def grad_cam(model, images, class_index=None, layer=None, relu=True, batch_size=256, scores=None):
     """Return one raw Grad-CAM map per image: where the evidence for a class lies.
 
     map_ij = ReLU(sum_k a_k A_ijk) with a_k = (1/Z) sum_ij d score / d A_ijk, where A are the
@@ -26,16 +26,22 @@ def grad_cam(model, images, class_index=None, layer=None, relu=True, batch_size=
     sigmoid or other activation of the head. The model runs in inference mode, one forward and
     one backward pass for a batch, and is not changed in any way.
 
-    A head of one unit z counts as two classes: class 1 scores z, class 0 scores -z.
+    A head of one unit z counts as two classes: class 1 scores z, class 0 scores -z, here as in
+    `deletion_insertion`. Where the graph does not show where a squashing end begins (a function
+    of one's own, `exp(z) / sum`), the outputs are tested and the model is refused: the map of a
+    probability looks like one of the score and is not.
 
     Args:
         model: functional or built Sequential classifier, one input, one (n, classes) output.
         images: (n, height, width, channels) numbers, scaled as the model expects them.
         class_index: None for the predicted class, an int, or one int per image (n,).
-        layer: name or layer object with a 4-D output; None takes the last convolution (one
-            whose map is 1x1, as in a convolutional head, only when there is no other).
+        layer: name or layer object with a 4-D output; None takes the last one that has weights
+            and is no normalisation: a convolution of any kind (one whose map is 1x1, as in a
+            convolutional head, only when there is no other). A warning names parallel branches.
         relu: keep positive evidence only. False also returns evidence against the class.
         batch_size: images per forward and backward pass; bounds memory, not the result.
+        scores: None finds the score; a layer, its name or a tensor of the model, (n, classes),
+            is differentiated exactly as it is instead.
 
     Returns:
         (n, h, w) float32, h and w those of the layer, not of the images.
@@ -52,12 +58,12 @@ def grad_cam(model, images, class_index=None, layer=None, relu=True, batch_size=
     array([[[0.25, 0.5 ],
             [0.75, 1.  ]]], dtype=float32)
     """
-    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
-        raise ValueError(f"batch_size must be a positive integer; got {batch_size!r}.")
-    graph = ScoreGraph(model)
+    batch_size = integer("batch_size", batch_size, 1)
+    graph = ScoreGraph(model, scores)
     operation = graph.find(layer)
     images = _check_images(images, graph.input)
     classes = _check_classes(class_index, len(images), graph.classes)
+    graph.check_squashed(images, classes)
     parts = []
     for start in range(0, len(images), batch_size):
         rows = slice(start, start + batch_size)
@@ -74,6 +80,19 @@ def grad_cam(model, images, class_index=None, layer=None, relu=True, batch_size=
             f"{len(bad)} of {len(maps)} images, first {bad[0]}. Check weights and input scale."
         )
     return np.maximum(maps, 0) if relu else maps
+
+
+def integer(name, value, low, high=None):
+    """Return an integer, Python's or NumPy's, from `low` to `high` as an int.
+
+    >>> integer("steps", np.int64(3), 1)
+    3
+    """
+    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+    if not whole or value < low or (high is not None and value > high):
+        wanted = f"of at least {low}" if high is None else f"from {low} to {high}"
+        raise ValueError(f"{name} must be an integer {wanted}; got {value!r}. Correct it.")
+    return int(value)
 
 
 def _check_images(images, expected):
@@ -101,7 +120,24 @@ def _check_images(images, expected):
         )
     if "int" in expected.dtype and images.dtype.kind not in "iu":
         raise ValueError(f"images must be integers for this model; got {images.dtype}.")
-    return images.astype(expected.dtype)
+    return _cast(images, expected.dtype)
+
+
+def _cast(images, dtype):
+    """Images in another dtype that holds them: 257 would be 1 in uint8, 1e5 infinite in float16."""
+    kind = np.dtype("float32" if dtype == "bfloat16" else dtype)
+    low, high = (0, 1) if kind.kind == "b" else _limits(kind)
+    if images.min() < low or images.max() > high:
+        raise ValueError(
+            f"images must be from {low:.6g} to {high:.6g} for this model's {dtype}; got "
+            f"{images.min():.6g} to {images.max():.6g}. Scale or clip them."
+        )
+    return images.astype(dtype)
+
+
+def _limits(kind):
+    limits = np.iinfo(kind) if kind.kind in "iu" else np.finfo(kind)
+    return limits.min, limits.max
 
 
 def _check_classes(class_index, count, classes):
