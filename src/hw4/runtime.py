@@ -112,7 +112,7 @@ def _short(value) -> str:
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
-def write_whole(path: str | Path, content: str | bytes) -> Path:
+def write_whole(path: str | Path, content: str | bytes, durable: bool = True) -> Path:
     """Write a file so that a kill at any moment leaves the old one or the new one, whole.
 
     Two processes may write the same path at once: each has its own partial file, and the last one
@@ -121,6 +121,8 @@ def write_whole(path: str | Path, content: str | bytes) -> Path:
     Args:
         path: the file; its folder is made.
         content: text (written as UTF-8 with plain line ends) or bytes.
+        durable: wait until the disk has it, so that a power cut is survived, too; thousands of
+            files that can be written again need not wait.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -133,7 +135,8 @@ def write_whole(path: str | Path, content: str | bytes) -> Path:
         with os.fdopen(handle, "wb") as stream:
             stream.write(content)
             stream.flush()
-            os.fsync(stream.fileno())
+            if durable:
+                os.fsync(stream.fileno())
         # mkstemp makes a file for its owner alone
         umask = os.umask(0)
         os.umask(umask)
