@@ -2,5 +2,6 @@
 
 from hw4.radiographs.dataset import DataError, Radiographs, load
 from hw4.radiographs.phantom import write_phantom
+from hw4.radiographs.splits import leakage
 
-__all__ = ["DataError", "Radiographs", "load", "write_phantom"]
+__all__ = ["DataError", "Radiographs", "leakage", "load", "write_phantom"]
