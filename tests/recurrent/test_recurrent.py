@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras import layers
+from sklearn.preprocessing import StandardScaler
 
 from hw4 import recurrent
 from hw4.recurrent import stepping as lstm_numpy
@@ -95,6 +96,17 @@ def test_scaler_against_hand_worked_numbers():
     assert scaler.transform([[3.0, 10.0]]).tolist() == [[0, 0]]
     values = np.array([[7.0, 12.0], [-2.0, 10.0]])
     assert scaler.inverse(scaler.transform(values)) == pytest.approx(values, rel=1e-6)
+
+
+def test_scaler_equals_scikit_learn():
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        training, values = rng.normal(3, 40, (200, 5)), rng.normal(3, 40, (50, 5))
+        training[:, 2] = 2023
+        ours, theirs = recurrent.Scaler.fit(training), StandardScaler().fit(training)
+        assert ours.transform(values) == pytest.approx(theirs.transform(values), rel=1e-6)
+        scaled = ours.transform(values)
+        assert ours.inverse(scaled) == pytest.approx(theirs.inverse_transform(scaled), abs=1e-4)
 
 
 def test_scaler_of_a_large_constant_column_gives_zeros():
