@@ -1,29 +1,24 @@
 """Questions 3 and 4: recurrent networks built, counted, stepped and compared with convolutions."""
 
+from hw4.recurrent import counts, stepping, tasks
 from hw4.recurrent.networks import (
-    KINDS,
-    Scaler,
-    by_cell,
-    by_stateful_layer,
-    check_axes,
+    compile_and_fit,
     conv_network,
-    fit,
     predict,
     recurrent_network,
     stacked_lstm,
-    windows,
 )
+from hw4.recurrent.windows import check_axes, windows
 
 __all__ = [
-    "KINDS",
-    "Scaler",
-    "by_cell",
-    "by_stateful_layer",
     "check_axes",
+    "compile_and_fit",
     "conv_network",
-    "fit",
+    "counts",
     "predict",
     "recurrent_network",
     "stacked_lstm",
+    "stepping",
+    "tasks",
     "windows",
 ]

@@ -6,18 +6,20 @@ both kinds of layer share their weights, a convolution over positions, a recurre
 
 from math import ceil
 
+from hw4.runtime import integer
 
-def simple_rnn(units: int, features: int, use_bias: bool = True) -> int:
-    """Return u (f + u) + u, one weight matrix for the input and one for the state.
+
+def simple_rnn(units: int, features: int) -> int:
+    """Return u (f + u) + u: a matrix for the input, one for the state, and a bias.
 
     >>> simple_rnn(50, 1), simple_rnn(50, 50)
     (2600, 5050)
     """
     u, f = _positive(units=units, features=features)
-    return u * (f + u) + u * bool(use_bias)
+    return u * (f + u) + u
 
 
-def lstm(units: int, features: int, use_bias: bool = True) -> int:
+def lstm(units: int, features: int) -> int:
     """Return 4 (u (f + u) + u): three gates and one candidate, each as large as a SimpleRNN.
 
     PyTorch keeps two bias vectors, 4 u more.
@@ -25,10 +27,10 @@ def lstm(units: int, features: int, use_bias: bool = True) -> int:
     >>> lstm(50, 1), lstm(50, 50)
     (10400, 20200)
     """
-    return 4 * simple_rnn(units, features, use_bias)
+    return 4 * simple_rnn(units, features)
 
 
-def gru(units: int, features: int, use_bias: bool = True, reset_after: bool = True) -> int:
+def gru(units: int, features: int, reset_after: bool = True) -> int:
     """Return 3 (u (f + u) + b u) with b = 2 biases if `reset_after`, else 1.
 
     `reset_after` is the form of cuDNN and PyTorch and the default of Keras; without it the count
@@ -37,41 +39,17 @@ def gru(units: int, features: int, use_bias: bool = True, reset_after: bool = Tr
     >>> gru(50, 1), gru(50, 1, reset_after=False)
     (7950, 7800)
     """
-    extra = 3 * units if use_bias and reset_after else 0
-    return 3 * simple_rnn(units, features, use_bias) + extra
+    return 3 * simple_rnn(units, features) + 3 * int(units) * bool(reset_after)
 
 
-def conv1d(
-    filters: int, features: int, kernel_size: int, use_bias: bool = True, groups: int = 1
-) -> int:
-    """Return k (f / groups) u + u.
-
-    Raises:
-        ValueError: sizes that are not positive integers, or groups that do not divide both.
+def conv1d(filters: int, features: int, kernel_size: int) -> int:
+    """Return k f u + u.
 
     >>> conv1d(50, 1, 3), conv1d(50, 50, 3)
     (200, 7550)
     """
-    u, f, k, g = _positive(
-        filters=filters, features=features, kernel_size=kernel_size, groups=groups
-    )
-    if f % g or u % g:
-        raise ValueError(
-            f"groups must divide features and filters; got {g} for {f} and {u}. Choose a divisor."
-        )
-    return k * (f // g) * u + u * bool(use_bias)
-
-
-def conv_is_larger(units: int, features: int, kernel_size: int) -> bool:
-    """Say whether Conv1D has more parameters than SimpleRNN: f (k - 1) > u.
-
-    k f u + u > u (f + u) + u, divided by u.
-
-    >>> conv_is_larger(50, 1, 3), conv_is_larger(50, 50, 3)
-    (False, True)
-    """
-    u, f, k = _positive(units=units, features=features, kernel_size=kernel_size)
-    return f * (k - 1) > u
+    u, f, k = _positive(filters=filters, features=features, kernel_size=kernel_size)
+    return k * f * u + u
 
 
 def doubling_dilations(steps: int, kernel_size: int) -> list[int]:
@@ -123,9 +101,4 @@ def sequential_depth(kind: str, steps: int, kernel_size: int = 3) -> int:
 
 
 def _positive(**sizes: int) -> list[int]:
-    for name, value in sizes.items():
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ValueError(
-                f"{name} must be a positive integer; got {value!r}. Pass for instance 3."
-            )
-    return list(sizes.values())
+    return [integer(name, value, 1) for name, value in sizes.items()]

@@ -1,11 +1,13 @@
-"""One LSTM step written out in NumPy, to check by hand what a layer does.
+"""An LSTM fed one step at a time: written out in NumPy, by Keras' cell, and by a stateful layer.
 
 Source: Hochreiter and Schmidhuber (1997), with the forget gate of Gers et al. (2000). Gate order
 in the weights is that of Keras: input, forget, candidate, output. PyTorch orders them likewise
 but keeps two biases, whose sum is the one here.
 """
 
+import keras
 import numpy as np
+from keras import layers
 
 
 def step(x, h, c, kernel, recurrent_kernel, bias) -> tuple[np.ndarray, np.ndarray]:
@@ -76,6 +78,52 @@ def gates(X, kernel, recurrent_kernel, bias) -> np.ndarray:
     before = np.concatenate([np.zeros_like(outputs[:, :1]), outputs[:, :-1]], axis=1)
     i, f, _, o = np.split(np.asarray(X) @ kernel + before @ recurrent_kernel + bias, 4, axis=-1)
     return sigmoid(np.stack([i, f, o], axis=2))
+
+
+def by_stateful_layer(
+    layer: layers.LSTM, X: np.ndarray, reset_each_step: bool = False
+) -> np.ndarray:
+    """Feed an LSTM one step a call, in a stateful twin with the same weights.
+
+    Args:
+        layer: a built `keras.layers.LSTM`.
+        X: (n, steps, features).
+        reset_each_step: forget the state before every call, which is the mistake to study.
+
+    Returns:
+        All outputs, (n, steps, units), float32.
+    """
+    X = np.asarray(X, np.float32)
+    config = layer.get_config() | {"stateful": True, "return_sequences": False, "name": None}
+    twin = layers.LSTM.from_config(config)
+    twin(X[:, :1])
+    twin.set_weights(layer.get_weights())
+    twin.reset_state()
+    outputs = []
+    for t in range(X.shape[1]):
+        if reset_each_step:
+            twin.reset_state()
+        outputs.append(keras.ops.convert_to_numpy(twin(X[:, t : t + 1])))
+    return np.stack(outputs, axis=1)
+
+
+def by_cell(layer: layers.LSTM, X: np.ndarray) -> np.ndarray:
+    """Feed an LSTM's own cell in a Python loop that carries (h, c).
+
+    Args:
+        layer: a built `keras.layers.LSTM`.
+        X: (n, steps, features).
+
+    Returns:
+        All outputs, (n, steps, units), float32.
+    """
+    X = np.asarray(X, np.float32)
+    states = [keras.ops.zeros((len(X), layer.units))] * 2
+    outputs = []
+    for t in range(X.shape[1]):
+        h, states = layer.cell(X[:, t], states)
+        outputs.append(keras.ops.convert_to_numpy(h))
+    return np.stack(outputs, axis=1)
 
 
 def sigmoid(x) -> np.ndarray:

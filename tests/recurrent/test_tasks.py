@@ -1,10 +1,7 @@
-"""The two tasks hold what they promise; errors and the stopwatch are right."""
-
-import time
+"""The tasks hold what they promise."""
 
 import numpy as np
 import pytest
-from sklearn.metrics import mean_absolute_error, r2_score
 
 from hw4.recurrent import tasks
 
@@ -28,9 +25,9 @@ def test_nothing_but_the_marked_step_tells_the_answer():
     assert y.mean() == pytest.approx(0.5, abs=0.02)
 
 
-@pytest.mark.parametrize("delay", [-1, 10, 11])
+@pytest.mark.parametrize("delay", [-1, 10, 11, 2.5, True])
 def test_a_delay_outside_the_sequence_is_refused(delay):
-    with pytest.raises(ValueError, match=rf"delay must lie in 0 to 9 .* got {delay}"):
+    with pytest.raises(ValueError, match=rf"delay must be an integer from 0 to 9; got {delay}\."):
         tasks.delayed_recall(5, 10, delay, np.random.default_rng(0))
 
 
@@ -67,53 +64,5 @@ def test_equal_generators_give_equal_tasks():
 
 
 def test_a_sequence_shorter_than_the_motif_is_refused():
-    with pytest.raises(ValueError, match="steps must be at least 7, the motif's; got 6"):
+    with pytest.raises(ValueError, match="steps must be an integer of at least 7; got 6"):
         tasks.motif_detection(5, 6, np.random.default_rng(0))
-
-
-def test_errors_equal_scikit_learn():
-    rng = np.random.default_rng(0)
-    for _ in range(20):
-        truth, forecast = rng.normal(3, 2, 50), rng.normal(3, 2, 50)
-        ours = tasks.errors(truth, forecast)
-        assert ours["MAE"] == pytest.approx(mean_absolute_error(truth, forecast))
-        assert ours["R2"] == pytest.approx(r2_score(truth, forecast))
-
-
-def test_errors_refuse_silent_broadcasting_and_a_constant_truth():
-    with pytest.raises(ValueError, match=r"two \(n,\) arrays; got \(3,\) and \(3, 1\)"):
-        tasks.errors(np.arange(3), np.arange(3)[:, None])
-    with pytest.raises(ValueError, match=r"truth must vary for R2; got 3 values with spread 0\.0"):
-        tasks.errors(np.ones(3), np.arange(3))
-
-
-def test_stopwatch_takes_turns_after_a_warm_up():
-    calls = []
-    seconds = tasks.median_seconds(
-        {"a": lambda: calls.append("a"), "b": lambda: (calls.append("b"), time.sleep(0.01))},
-        repeats=3,
-    )
-    assert "".join(calls) == "ab" * 4
-    assert 0.009 < seconds["b"] < 0.5
-    assert seconds["a"] < seconds["b"]
-
-
-def test_stopwatch_ignores_one_disturbance(monkeypatch):
-    now = [0.0]
-    durations = iter([9, 1, 2, 50, 3, 1])
-
-    def work():
-        now[0] += next(durations)
-
-    monkeypatch.setattr(tasks.time, "perf_counter", lambda: now[0])
-    assert tasks.median_seconds({"a": work}, repeats=5) == {"a": 2}
-
-
-def test_stopwatch_without_rounds_is_refused():
-    with pytest.raises(ValueError, match="repeats must be at least 1; got 0"):
-        tasks.median_seconds({}, repeats=0)
-
-
-def test_slope_of_a_power_law():
-    x = np.array([16, 64, 256, 1024])
-    assert tasks.loglog_slope(x, 3e-4 * x**0.8) == pytest.approx(0.8)
