@@ -1,11 +1,15 @@
 """The gas table: reading, refusing, the generated series, and what may be known when."""
 
+import os
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from hw4 import gas
-from hw4.gas import generated as gas_series
+from hw4.gas import generated as generator
+from hw4.gas import reading
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +63,7 @@ def test_generated_series_has_the_size_columns_and_dates_of_the_course(generated
 
 def test_generated_series_says_so_and_is_the_same_at_every_call(generated):
     assert "generated" in generated.attrs["source"]
-    pd.testing.assert_frame_equal(generated, gas_series.generate())
+    pd.testing.assert_frame_equal(generated, generator.generate())
 
 
 def test_generated_series_is_pinned(generated):
@@ -91,8 +95,8 @@ def test_walls_answer_late():
     dates = pd.date_range("2023-02-03", periods=200, freq="h")
     air = np.zeros(200)
     air[100:] = -10
-    load = gas_series.expected_consumption(dates, air, np.zeros(200, bool))
-    warm = gas_series.expected_consumption(dates, np.zeros(200), np.zeros(200, bool))
+    load = generator.expected_consumption(dates, air, np.zeros(200, bool))
+    warm = generator.expected_consumption(dates, np.zeros(200), np.zeros(200, bool))
     extra = load - warm
     assert np.abs(extra[:100]).max() == 0
     assert 0 < extra[100] < 0.1 * extra[190]
@@ -101,11 +105,11 @@ def test_walls_answer_late():
 def test_smoothing_against_a_closed_form():
     step = np.r_[0.0, np.ones(50)]
     expected = 1 - (1 - 1 / 30) ** np.arange(51)
-    assert gas_series.smoothed(step, 30) == pytest.approx(expected)
+    assert generator.smoothed(step, 30) == pytest.approx(expected)
 
 
 def test_ar1_has_the_stated_deviation_and_memory():
-    values = gas_series.ar1(np.random.default_rng(0), 200_000, hours=10, deviation=3)
+    values = generator.ar1(np.random.default_rng(0), 200_000, hours=10, deviation=3)
     assert values.std() == pytest.approx(3, rel=0.03)
     lagged = np.corrcoef(values[:-10], values[10:])[0, 1]
     assert lagged == pytest.approx(np.exp(-1), abs=0.03)
@@ -168,9 +172,12 @@ REFUSED = {
     "empty": (lambda t: t[:0], r"at least one row; got 0"),
     "text": (
         put("T air", 3, "warm"),
-        r"T air must be finite numbers or empty; got 'warm' in row 3",
+        r"T air must be finite numbers such as 0\.93, or empty; got 'warm' in row 3",
     ),
-    "infinite": (put("cons (m3/unit)", 3, np.inf), r"finite numbers or empty; got inf in row 3"),
+    "infinite": (
+        put("cons (m3/unit)", 3, np.inf),
+        r"finite numbers such as 0\.93, or empty; got inf in row 3",
+    ),
     "negative": (put("cons (m3/unit)", 2, -1.5), r"must lie in 0 to inf; got -1\.5 in row 2"),
     "fahrenheit": (put("T air", 5, 75.0), r"T air must lie in -90 to 60; got 75\.0 in row 5"),
     "all missing": (lambda t: t.assign(**{"T air": np.nan}), r"T air must have values; got none"),
@@ -186,7 +193,10 @@ REFUSED = {
         r"date's weekday; got 'Monday' in row 4 \(2023-02-03",
     ),
     "wrong month": (put("month", 4, 3), r"agree with the date's month; got 3 in row 4"),
-    "date": (put("date", 7, "yesterday"), r"readable dates; got 'yesterday' in row 7"),
+    "date": (
+        put("date", 7, "yesterday"),
+        r"readable dates, such as 2023-02-03 12:00; got 'yesterday' in row 7",
+    ),
     "serial": (lambda t: t.assign(date=45000.5), r"first column must be the date; got date with"),
     "no date": (
         lambda t: t.drop(columns="date"),
@@ -198,7 +208,7 @@ REFUSED = {
     ),
     "duplicate": (
         lambda t: pd.concat([t, t[3:4]], ignore_index=True),
-        r"every hour once; got Timestamp\('2023-02-03 15:00:00'\) in row 3; .* in row 30\.",
+        r"hour once \(where .*\); got Timestamp\('2023-02-03 15:00:00'\) in row 3; .* in row 30\.",
     ),
 }
 
@@ -208,6 +218,152 @@ def test_a_wrong_table_is_refused_with_its_values(name):
     change, message = REFUSED[name]
     with pytest.raises(ValueError, match=message):
         gas.validate(change(small_table()))
+
+
+def spreadsheet_hours(raw):
+    """Dates as a spreadsheet makes them that adds 1/24 to the cell above: some end in 59.999 s."""
+    serial = 44_960.5 + np.r_[0, np.cumsum(np.full(len(raw) - 1, 1 / 24))]  # days since 1899-12-30
+    dates = pd.to_datetime(serial, unit="D", origin="1899-12-30").floor("ms")
+    assert (dates.second == 59).any()
+    assert ((dates - raw["date"]).abs() < pd.Timedelta("1s")).all()
+    return raw.assign(date=dates)
+
+
+RIGHT = {
+    "hours that end in 59.999 s": spreadsheet_hours,
+    "an integer with the noise of a formula": lambda t: t.assign(
+        **{"time (hour)": t["time (hour)"] - 1e-9}
+    ),
+    "day first": lambda t: t.assign(date=t["date"].dt.strftime("%d.%m.%Y %H:%M")),
+    "day first with strokes": lambda t: t.assign(date=t["date"].dt.strftime("%d/%m/%Y %H:%M:%S")),
+    "day first without hours": lambda t: t.assign(date=t["date"].dt.strftime("%d.%m.%Y")),
+    "month first": lambda t: t.assign(date=t["date"].dt.strftime("%m/%d/%Y %I:%M %p")),
+    "one time zone": lambda t: t.assign(date=t["date"].dt.strftime("%Y-%m-%dT%H:%M:%S+01:00")),
+    "blanks around headings": lambda t: t.rename(columns=lambda name: f" {name}  "),
+}
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".xlsx"])
+@pytest.mark.parametrize("name", RIGHT)
+def test_a_right_table_is_read_however_it_was_written(name, suffix, tmp_path):
+    raw = small_table(hours=12 * 24)  # 3 to 15 February: days that could be months, and others
+    read = gas.load(write(RIGHT[name](raw), tmp_path, suffix))
+    pd.testing.assert_frame_equal(read, gas.validate(raw), check_freq=False, check_index_type=False)
+    assert read.index.tz is None
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
+@pytest.mark.parametrize("marks", [";,", "\t,", ";.", ",."])
+def test_a_csv_of_another_country_is_read(marks, encoding, tmp_path):
+    separator, decimal = marks
+    raw = small_table().assign(note="°C")
+    path = tmp_path / "gas.csv"
+    raw.to_csv(path, index=False, sep=separator, decimal=decimal, encoding=encoding)
+    pd.testing.assert_frame_equal(
+        gas.load(path), gas.validate(raw), check_freq=False, check_index_type=False
+    )
+
+
+def test_lacking_hours_are_named(tmp_path):
+    raw = small_table().drop(index=[14, 20])
+    assert gas.load(write(raw, tmp_path, ".csv")).attrs["lacking"] == [
+        "2023-02-04 02:00:00",
+        "2023-02-04 08:00:00",
+    ]
+    assert gas.load().attrs["lacking"] == []
+
+
+def csv_text(**changes):
+    return small_table().assign(**changes).to_csv(index=False)
+
+
+REFUSED_FILES = {
+    "decimal commas between commas": (
+        csv_text(**{"T air": "0,93"}),
+        r"gas\.csv: T air must be finite numbers such as 0\.93, or empty; got '0,93' in row 0",
+    ),
+    "two zones": (
+        csv_text().replace("-02-03 13:00:00", "-02-03 13:00:00+02:00"),
+        r"gas\.csv: date must have one time zone or none; got none in row 0, \+02:00 in row 1\.",
+    ),
+    "summer time": (
+        csv_text()
+        .replace(":00:00,", ":00:00+01:00,")
+        .replace("-04 03:00:00+01", "-04 03:00:00+02"),
+        r"got \+01:00 in row 0, \+02:00 in row 15\. Write all dates in local standard time",
+    ),
+    "equal headings": (
+        csv_text().replace("holiday", "month"),
+        r"gas\.csv must have the columns .* without holiday\.",
+    ),
+    "equal headings, one too many": (
+        csv_text(extra=1).replace("extra", "T air"),
+        r"gas\.csv must have each column once; got several of T air \(blanks",
+    ),
+    "equal headings but for blanks": (
+        csv_text(extra=1).replace("extra", " month  "),
+        r"got several of month \(blanks around a heading do not count\)\. Delete",
+    ),
+    "a cell of 200,000 characters": (
+        csv_text(day="x" * 200_000),
+        r"^gas\.csv: day must be English weekday names; got 'x{199}\.\.\. in row 0; .{1,900}$",
+    ),
+    "a heading of 200,000 characters": ("x" * 200_000 + "\n1\n", r"got x{200}\.\.\., without time"),
+    "one quote": (csv_text() + '"' + "x" * 200_000, r"gas\.csv, which failed with ParserError"),
+    "a row too wide": (csv_text() + "1,2,3,4,5,6,7,8,9\n", r"ParserError: .* saw 9"),
+    "zeros": ("\0" * 100, r"gas\.csv (must have|, which failed)"),
+    "a page": (
+        "<html><body>Sign in</body></html>",
+        r"must have the columns .* got <html>",
+    ),
+    "clocks go back": (
+        csv_text().replace("2023-02-04 03:00", "2023-02-04 02:00").replace(",3,2023", ",2,2023"),
+        r"hour once \(where clocks go back, .*; got '2023-02-04 02:00:00' in row 14; .* row 15",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED_FILES)
+def test_a_wrong_file_is_refused_in_one_line(name, tmp_path):
+    content, message = REFUSED_FILES[name]
+    (tmp_path / "gas.csv").write_text(content)
+    with pytest.raises(ValueError, match=message) as caught:
+        gas.load(tmp_path / "gas.csv")
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 1200
+
+
+def test_what_is_no_file_is_refused_without_reading(tmp_path, monkeypatch):
+    (tmp_path / "folder.csv").mkdir()
+    os.mkfifo(tmp_path / "pipe.csv")
+    (tmp_path / "device.csv").symlink_to("/dev/zero")
+    (tmp_path / "loop.csv").symlink_to(tmp_path / "loop.csv")
+    (tmp_path / "file").write_text("")
+    refused = {
+        "folder.csv": "must be a file; got .*folder.csv, which is a folder",
+        "pipe.csv": "must be a file; got .*pipe.csv, which is a pipe or a device",
+        "device.csv": "must be a file; got .*device.csv, which is a pipe or a device",
+        "loop.csv": "readable file; got .*loop.csv, which says Too many levels",
+        "file/gas.csv": "readable file; got .*gas.csv, which says Not a directory",
+        "x" * 300 + ".csv": "readable file; got .*, which says File name too long",
+    }
+    for name, message in refused.items():
+        with pytest.raises(ValueError, match=message):
+            gas.load(tmp_path / name)
+    path = write(small_table(), tmp_path, ".csv")
+    monkeypatch.setattr(reading, "LARGEST", 100)
+    with pytest.raises(ValueError, match=r"at most 100 bytes; got .*gas\.csv, which has 2,\d\d\d"):
+        gas.load(path)
+
+
+def test_a_file_without_permission_is_refused(tmp_path, monkeypatch):
+    def refuse(self):
+        raise PermissionError(13, "Permission denied", str(self))
+
+    path = write(small_table(), tmp_path, ".csv")
+    monkeypatch.setattr(Path, "read_bytes", refuse)  # who tests as root is refused nothing
+    with pytest.raises(ValueError, match=r"got .*gas\.csv, which says Permission denied\. Correct"):
+        gas.load(path)
 
 
 def test_gaps_that_a_wrong_date_makes_are_refused():

@@ -5,13 +5,15 @@ refused with its column, row and content. What comes out always says where it ca
 `table.attrs["source"]`.
 """
 
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from hw4 import runtime
-from hw4.gas import generated as gas_series
+from hw4.gas.generated import generate
+from hw4.gas.reading import read
 
 TARGET = "cons (m3/unit)"
 # The six inputs in the order of the course's program.
@@ -33,7 +35,8 @@ def load(path: str | Path | None = None) -> pd.DataFrame:
         Columns `time (hour)` 0..23, `year`, `month`, `day` (weekday name), `holiday` (0 or 1),
         `T air` (degrees C) and `cons (m3/unit)`; the last two may hold NaN. One row for each
         hour from the first to the last: hours that a file lacks come with NaN for both.
-        `attrs["source"]` says whether it is generated or which file was read.
+        `attrs["source"]` says whether it is generated or which file was read, and
+        `attrs["lacking"]` names the hours that the file lacks.
 
     Raises:
         FileNotFoundError: no such file.
@@ -45,11 +48,13 @@ def load(path: str | Path | None = None) -> pd.DataFrame:
     """
     path = runtime.path_setting("HW4_GAS") if path is None else Path(path)
     if path is None:
-        table = gas_series.generate()
-        table.attrs["source"] = GENERATED
+        table = generate()
+        table.attrs |= {"source": GENERATED, "lacking": []}
         return table
-    table = complete_hours(validate(_read(path), path.name))
-    table.attrs["source"] = f"file {path.name}"
+    rows = validate(read(path), path.name)
+    table = complete_hours(rows)
+    lacking = table.index.difference(rows.index)
+    table.attrs |= {"source": f"file {path.name}", "lacking": [str(hour) for hour in lacking]}
     return table
 
 
@@ -58,19 +63,28 @@ def validate(raw: pd.DataFrame, name: str = "table") -> pd.DataFrame:
 
     Args:
         raw: the date in the first column, then at least the seven columns. A date without a
-            time of day gets its hour from `time (hour)`.
+            time of day gets its hour from `time (hour)`. Less than a second beside the full hour
+            is rounded (spreadsheets that add 1/24 end in 59.999 s). Whether 03.02.2023 is in
+            February or in March, the column `month` says.
         name: what errors call the table.
 
     Raises:
-        ValueError: missing columns, no rows, unreadable dates, values that are no numbers or out
-            of range, hours that occur twice, calendar columns that contradict the date.
+        ValueError: missing or repeated columns, no rows, unreadable dates, several time zones,
+            values that are no numbers or out of range, hours that occur twice, calendar columns
+            that contradict the date.
     """
     raw = raw.rename(columns=lambda column: str(column).strip())
     absent = [column for column in COLUMNS if column not in raw.columns]
     if absent:
         raise ValueError(
-            f"{name} must have the columns {', '.join(COLUMNS)}; got {', '.join(raw.columns)}, "
-            f"without {', '.join(absent)}. Rename or add them."
+            f"{name} must have the columns {', '.join(COLUMNS)}; got "
+            f"{_cut(', '.join(raw.columns))}, without {', '.join(absent)}. Rename or add them."
+        )
+    repeated = [column for column in COLUMNS if list(raw.columns).count(column) > 1]
+    if repeated:
+        raise ValueError(
+            f"{name} must have each column once; got several of {', '.join(repeated)} (blanks "
+            "around a heading do not count). Delete or rename all but one."
         )
     if raw.empty:
         raise ValueError(f"{name} must have at least one row; got 0. Export the table again.")
@@ -78,7 +92,7 @@ def validate(raw: pd.DataFrame, name: str = "table") -> pd.DataFrame:
     columns = {column: _integers(raw[column], *bounds[column], name) for column in bounds}
     columns["T air"] = _numbers(raw["T air"], -90, 60, name)
     columns[TARGET] = _numbers(raw[TARGET], 0, np.inf, name)
-    dates = _dates(raw, columns["time (hour)"], name)
+    dates = _dates(raw, columns["time (hour)"], columns["month"], name)
     columns["day"] = _weekdays(raw["day"], dates, name)
     for column, part in {"time (hour)": "hour", "year": "year", "month": "month"}.items():
         wrong = columns[column] != getattr(dates.dt, part)
@@ -166,21 +180,6 @@ def calendar(table: pd.DataFrame) -> np.ndarray:
     return np.column_stack([*circle, table["holiday"]]).astype(np.float32)
 
 
-def _read(path: Path) -> pd.DataFrame:
-    readers = {".xlsx": pd.read_excel, ".csv": pd.read_csv}
-    if path.suffix.lower() not in readers:
-        raise ValueError(f"path must end in .xlsx or .csv; got {path.name!r}. Convert the table.")
-    if not path.is_file():
-        raise FileNotFoundError(f"path must be a file; got {path}, where none is. Correct it.")
-    try:
-        return readers[path.suffix.lower()](path)
-    except Exception as error:
-        raise ValueError(
-            f"path must be a readable {path.suffix} table; got {path.name}, which failed with "
-            f"{type(error).__name__}: {error}. Export it again."
-        ) from error
-
-
 def _refuse(wrong, values, expectation: str, name: str, labels=None) -> None:
     """Raise the error that shows the first three of the wrong values and their rows."""
     rows = np.flatnonzero(np.asarray(wrong))
@@ -202,13 +201,17 @@ def _refuse(wrong, values, expectation: str, name: str, labels=None) -> None:
 
 def _shown(value) -> str:
     """Write 1.5 and not np.float64(1.5)."""
-    return repr(value.item() if isinstance(value, np.generic) else value)
+    return _cut(repr(value.item() if isinstance(value, np.generic) else value))
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= 200 else f"{text[:200]}..."
 
 
 def _numbers(values: pd.Series, low: float, high: float, name: str) -> pd.Series:
     numbers = pd.to_numeric(values, errors="coerce").astype(float)
     text = numbers.isna() & values.notna()
-    _refuse(text | np.isinf(numbers), values, "be finite numbers or empty", name)
+    _refuse(text | np.isinf(numbers), values, "be finite numbers such as 0.93, or empty", name)
     _refuse((numbers < low) | (numbers > high), values, f"lie in {low:g} to {high:g}", name)
     if numbers.isna().all():
         raise ValueError(f"{name}: {values.name} must have values; got none. Export it again.")
@@ -217,25 +220,47 @@ def _numbers(values: pd.Series, low: float, high: float, name: str) -> pd.Series
 
 def _integers(values: pd.Series, low: int, high: int, name: str) -> pd.Series:
     numbers = pd.to_numeric(values, errors="coerce").astype(float)
-    wrong = ~(numbers.between(low, high) & (numbers % 1 == 0))
+    rounded = numbers.round()
+    wrong = ~(rounded.between(low, high) & ((numbers - rounded).abs() < 1e-6))
     _refuse(wrong, values, f"be integers from {low} to {high}", name)
-    return numbers.astype("int64")
+    return rounded.astype("int64")
 
 
-def _dates(raw: pd.DataFrame, hours: pd.Series, name: str) -> pd.Series:
+def _dates(raw: pd.DataFrame, hours: pd.Series, months: pd.Series, name: str) -> pd.Series:
     values = raw.iloc[:, 0]
-    if values.name in COLUMNS or pd.api.types.is_numeric_dtype(values):
+    if values.name in COLUMNS or pd.to_numeric(values.astype(str), errors="coerce").notna().all():
         raise ValueError(
-            f"{name}: the first column must be the date; got {values.name} with "
-            f"{_shown(values.iloc[0])} in row 0. Put the date first."
+            f"{name}: the first column must be the date; got {values.name or 'no heading'} with "
+            f"{_shown(values.iloc[0])} in row 0. Put the date first, as 2023-02-03 12:00."
         )
-    dates = pd.to_datetime(values, errors="coerce", format="mixed")
-    _refuse(dates.isna(), values, "be readable dates", name)
-    if (dates == dates.dt.normalize()).all() and hours.any():
-        dates = dates + pd.to_timedelta(hours, unit="h")
-    _refuse(dates != dates.dt.floor("h"), values, "be full hours", name)
-    _refuse(dates.duplicated(keep=False), dates, "name every hour once", name)
-    return dates
+    # 03.02.2023 can be read in two ways; the table's own months decide, and both agree on ISO.
+    readings = [_parsed(values, name, day_first) for day_first in (False, True)]
+    dates = max(readings, key=lambda dates: (dates.dt.month == months).sum())
+    _refuse(dates.isna(), values, "be readable dates, such as 2023-02-03 12:00", name)
+    full_hours = dates.dt.round("h")
+    off = (dates - full_hours).abs() >= pd.Timedelta(seconds=1)
+    if (full_hours == full_hours.dt.normalize()).all() and hours.any():
+        full_hours = full_hours + pd.to_timedelta(hours, unit="h")
+    _refuse(off, values, "be full hours", name)
+    once = "name every hour once (where clocks go back, write standard time or keep one of two)"
+    _refuse(full_hours.duplicated(keep=False), values, once, name)
+    return full_hours
+
+
+def _parsed(values: pd.Series, name: str, day_first: bool) -> pd.Series:
+    """Return the times on the clock that the dates show, NaT where they are unreadable."""
+    try:
+        with warnings.catch_warnings(action="ignore"):  # that 31.12. was read day first after all
+            dates = pd.to_datetime(values, errors="coerce", format="mixed", dayfirst=day_first)
+    except ValueError as error:
+        zones = values.astype(str).str.extract(r":\d\d(?:\.\d+)? ?([^\d:.\s].*)$")[0].fillna("none")
+        first = zones.drop_duplicates()
+        shown = ", ".join(f"{_cut(zone)} in row {row}" for row, zone in first[:3].items())
+        raise ValueError(
+            f"{name}: {values.name} must have one time zone or none; got {shown}. Write all dates "
+            "in local standard time without a zone."
+        ) from error
+    return dates.dt.tz_localize(None)
 
 
 def _weekdays(values: pd.Series, dates: pd.Series, name: str) -> pd.Series:
