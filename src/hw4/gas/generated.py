@@ -17,6 +17,7 @@ practice, ASHRAE Handbook of Fundamentals, chapter "Energy estimating".
 
 import numpy as np
 import pandas as pd
+from scipy.signal import lfilter
 
 START = pd.Timestamp("2023-02-03 12:00")
 HOURS = 6_428
@@ -100,12 +101,8 @@ def smoothed(values, hours: float) -> np.ndarray:
     >>> smoothed(np.array([0.0, 4.0, 4.0]), hours=2)
     array([0., 2., 3.])
     """
-    out = np.empty(len(values))
-    state = values[0]
-    for t, value in enumerate(values):
-        state += (value - state) / hours
-        out[t] = state
-    return out
+    keep = 1 - 1 / hours
+    return lfilter([1 / hours], [1, -keep], values, zi=[keep * values[0]])[0]
 
 
 def ar1(rng: np.random.Generator, n: int, hours: float, deviation: float) -> np.ndarray:
@@ -113,12 +110,7 @@ def ar1(rng: np.random.Generator, n: int, hours: float, deviation: float) -> np.
     keep = np.exp(-1 / hours)
     shocks = rng.normal(0, deviation, n + 1)
     shocks[1:] *= np.sqrt(1 - keep**2)
-    out = np.empty(n)
-    state = shocks[0]
-    for t in range(n):
-        state = keep * state + shocks[t + 1]
-        out[t] = state
-    return out
+    return lfilter([1], [1, -keep], shocks)[1:]
 
 
 def softplus(degrees) -> np.ndarray:
