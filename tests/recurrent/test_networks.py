@@ -31,13 +31,13 @@ def test_unrolling_changes_no_number():
 @pytest.mark.parametrize("kind", ["SimpleRNN", "GRU", "LSTM"])
 def test_recurrent_network_takes_any_length(kind):
     model = recurrent.recurrent_network(kind, 4, features=2)
-    assert type(model.layers[0]).__name__ == kind
+    assert type(model.layers[1]).__name__ == kind
     for steps in (1, 9):
         assert numpy(model(np.zeros((2, steps, 2), "float32"))).shape == (2, 1)
 
 
 def test_memory_sets_what_a_cell_keeps_untrained():
-    layer = recurrent.recurrent_network("LSTM", 3, features=2, memory=36).layers[0]
+    layer = recurrent.recurrent_network("LSTM", 3, features=2, memory=36).layers[1]
     bias = layer.get_weights()[2]
     assert bias[:3].tolist() == bias[6:].tolist()[:3] == [0, 0, 0]
     kept = 1 / (1 + np.exp(-bias[3:6]))
@@ -73,11 +73,33 @@ def test_conv_network_reading_the_maximum_sees_every_place():
     assert abs(outputs[0] - float(numpy(model(X))[0, 0])) > 1e-3
 
 
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda read: recurrent.recurrent_network("GRU", 4, 2, read),
+        lambda read: recurrent.conv_network(4, 3, (1, 2), 2, read),
+    ],
+)
+def test_readers_reduce_the_same_signal(build):
+    X = np.random.default_rng(0).normal(size=(3, 9, 2)).astype("float32")
+    every, last, largest = build("every"), build("last"), build("max")
+    for model in (last, largest):
+        model.set_weights(every.get_weights())
+    signal = numpy(keras.Model(every.inputs[0], every.layers[-1].input)(X))
+    kernel, bias = every.get_weights()[-2:]
+    assert recurrent.predict(every, X) == pytest.approx((signal @ kernel + bias)[..., 0], abs=1e-5)
+    assert recurrent.predict(last, X) == pytest.approx(recurrent.predict(every, X)[:, -1], abs=1e-5)
+    expected = (signal.max(axis=1) @ kernel + bias)[:, 0]
+    assert recurrent.predict(largest, X) == pytest.approx(expected, abs=1e-5)
+
+
 def test_unknown_kinds_are_refused():
     with pytest.raises(ValueError, match="kind must be one of SimpleRNN, GRU, LSTM; got 'lstm'"):
         recurrent.recurrent_network("lstm", 4, 1)
-    with pytest.raises(ValueError, match="read must be one of last, max; got 'mean'"):
+    with pytest.raises(ValueError, match="read must be one of last, max, every; got 'mean'"):
         recurrent.conv_network(4, 3, (1,), 1, read="mean")
+    with pytest.raises(ValueError, match="read must be one of last, max, every; got 'mean'"):
+        recurrent.recurrent_network("GRU", 4, 1, read="mean")
 
 
 def test_compile_and_fit_learns_and_returns_the_model():

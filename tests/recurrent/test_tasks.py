@@ -31,6 +31,25 @@ def test_a_delay_outside_the_sequence_is_refused(delay):
         tasks.delayed_recall(5, 10, delay, np.random.default_rng(0))
 
 
+def test_the_light_follows_every_press():
+    X, y = tasks.running_parity(50, 30, np.random.default_rng(0))
+    assert X.shape == y.shape == (50, 30, 1)
+    for presses, light in zip(X[..., 0], y[..., 0], strict=True):
+        on = False
+        for pressed, shown in zip(presses, light, strict=True):
+            on = not on if pressed else on
+            assert shown == on
+
+
+def test_the_last_presses_alone_say_nothing_of_the_light():
+    X, y = tasks.running_parity(40_000, 12, np.random.default_rng(0))
+    seen = X[:, -5:, 0] @ 2 ** np.arange(5)  # which of the 32 last quintuples
+    shares = [y[seen == code, -1].mean() for code in range(32)]
+    assert np.abs(np.array(shares) - 0.5).max() < 0.06  # four sampling errors of 1,250
+    first = X[:, :5, 0] @ 2 ** np.arange(5)
+    assert {float(y[first == code, 4].std()) for code in range(32)} == {0.0}
+
+
 def test_motif_classes_hold_the_same_values_forwards_and_backwards():
     X, y = tasks.motif_detection(400, 30, np.random.default_rng(0), noise=0.0)
     assert y.sum() == 200
@@ -57,6 +76,7 @@ def test_equal_generators_give_equal_tasks():
     for make in (
         lambda rng: tasks.motif_detection(20, 30, rng),
         lambda rng: tasks.delayed_recall(20, 30, 3, rng),
+        lambda rng: tasks.running_parity(20, 30, rng),
     ):
         first, again, other = (make(np.random.default_rng(seed))[0] for seed in (5, 5, 6))
         np.testing.assert_array_equal(first, again)

@@ -12,7 +12,7 @@ from keras import layers
 from hw4.runtime import integer
 
 KINDS = {"SimpleRNN": layers.SimpleRNN, "GRU": layers.GRU, "LSTM": layers.LSTM}
-READERS = ("last", "max")
+READERS = ("last", "max", "every")
 
 
 def stacked_lstm(
@@ -41,20 +41,21 @@ def stacked_lstm(
 
 
 def recurrent_network(
-    kind: str, units: int, features: int, memory: int | None = None
+    kind: str, units: int, features: int, read: str = "last", memory: int | None = None
 ) -> keras.Model:
-    """Build one recurrent layer whose last state is read by Dense(1), for sequences of any length.
+    """Build one recurrent layer whose states are read by Dense(1), for sequences of any length.
 
     Args:
         kind: `SimpleRNN`, `GRU` or `LSTM`.
         units: size of the state.
         features: numbers a step.
+        read: `last` state, `max` over all states, or `every` state, one answer a step.
         memory: for an LSTM, steps over which it shall forget slowly before it is trained: its
             forget bias becomes log(memory), so that a cell keeps 1 - 1 / (memory + 1) a step
             (Tallec and Ollivier 2018, arXiv:1804.11188). Keras starts at 1, which keeps 0.73.
 
     Raises:
-        ValueError: unknown kind, or a memory for another kind or below 1.
+        ValueError: unknown kind or `read`, or a memory for another kind or below 1.
     """
     if kind not in KINDS:
         raise ValueError(f"kind must be one of {', '.join(KINDS)}; got {kind!r}. Name one.")
@@ -62,8 +63,9 @@ def recurrent_network(
         raise ValueError(
             f"memory must be at least 1 step, of an LSTM; got {memory} for {kind}. Leave it out."
         )
-    recurrent = KINDS[kind](units)
-    model = keras.Sequential([layers.Input((None, features)), recurrent, layers.Dense(1)])
+    inputs = keras.Input((None, features))
+    recurrent = KINDS[kind](units, return_sequences=True)
+    model = keras.Model(inputs, layers.Dense(1)(_read(recurrent(inputs), read)))
     if memory is not None:
         kernel, recurrent_kernel, bias = recurrent.get_weights()
         bias[units : 2 * units] = np.log(memory)
@@ -74,7 +76,7 @@ def recurrent_network(
 def conv_network(
     filters: int, kernel_size: int, dilations: Sequence[int], features: int, read: str = "last"
 ) -> keras.Model:
-    """Build causal Conv1D layers, read by Dense(1) at the last place or at the maximum over all.
+    """Build causal Conv1D layers, read by Dense(1).
 
     Causal padding puts d (k - 1) zeros before the sequence, so that output t sees steps up to t.
 
@@ -83,21 +85,18 @@ def conv_network(
         kernel_size: taps of every layer.
         dilations: dilation of each layer in turn.
         features: numbers a step.
-        read: `last` (the newest output, like an RNN's last state) or `max` (global max pooling).
+        read: the `last` output, the `max` over all (global max pooling), or `every` output.
 
     Raises:
         ValueError: another `read`.
     """
-    if read not in READERS:
-        raise ValueError(f"read must be one of {', '.join(READERS)}; got {read!r}. Name one.")
     inputs = keras.Input((None, features))
     signal = inputs
     for dilation in dilations:
         signal = layers.Conv1D(
             filters, kernel_size, padding="causal", dilation_rate=dilation, activation="relu"
         )(signal)
-    signal = signal[:, -1] if read == "last" else layers.GlobalMaxPooling1D()(signal)
-    return keras.Model(inputs, layers.Dense(1)(signal))
+    return keras.Model(inputs, layers.Dense(1)(_read(signal, read)))
 
 
 def compile_and_fit(
@@ -118,7 +117,7 @@ def compile_and_fit(
     Args:
         model: any of the networks of this file.
         X: (n, steps, features).
-        y: (n,) targets.
+        y: (n,) targets, or (n, steps, 1) for networks that answer at every step.
         epochs: passes over the data.
         batch_size: sequences a batch.
         loss: what Keras' `compile` takes.
@@ -132,8 +131,18 @@ def compile_and_fit(
 
 
 def predict(model: keras.Model, X: np.ndarray) -> np.ndarray:
-    """Return the model's single output for every sample, (n,), in one eager pass.
+    """Return the model's single output for every sample (and step), (n,) or (n, steps).
 
-    `model.predict` would trace a new TensorFlow graph for each of many small models, and warn.
+    It is one eager pass: `model.predict` would trace a new TensorFlow graph for each of many small
+    models, and warn.
     """
-    return keras.ops.convert_to_numpy(model(X, training=False))[:, 0]
+    return keras.ops.convert_to_numpy(model(X, training=False))[..., 0]
+
+
+def _read(signal, read: str):
+    """Reduce (n, steps, channels) over the steps."""
+    if read not in READERS:
+        raise ValueError(f"read must be one of {', '.join(READERS)}; got {read!r}. Name one.")
+    if read == "max":
+        return layers.GlobalMaxPooling1D()(signal)
+    return signal[:, -1] if read == "last" else signal

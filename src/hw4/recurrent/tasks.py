@@ -36,6 +36,28 @@ def delayed_recall(
     return X, (X[:, marked, 0] > 0).astype(np.float32)
 
 
+def running_parity(n: int, steps: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Draw presses of a light switch, and whether the light is on after each step.
+
+    y[t] = x[0] xor x[1] xor ... xor x[t]. Given the last r presses, the ones before them leave the
+    answer a fair coin: whoever sees only r steps is right half of the time after more than r.
+
+    Args:
+        n: sequences.
+        steps: length.
+        rng: source of all randomness.
+
+    Returns:
+        X (n, steps, 1) float32, 1 for a press, and labels (n, steps, 1) float32, 1 for on.
+
+    >>> X, y = running_parity(1, 6, np.random.default_rng(2))
+    >>> X[0, :, 0].astype(int).tolist(), y[0, :, 0].astype(int).tolist()
+    ([1, 0, 0, 0, 0, 1], [1, 1, 1, 1, 1, 0])
+    """
+    presses = rng.integers(0, 2, (n, integer("steps", steps, 1), 1))
+    return presses.astype(np.float32), (presses.cumsum(axis=1) % 2).astype(np.float32)
+
+
 def motif_detection(
     n: int, steps: int, rng: np.random.Generator, noise: float = 0.2
 ) -> tuple[np.ndarray, np.ndarray]:
