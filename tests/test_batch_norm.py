@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.sparse
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hw4 import batch_norm
 from hw4.batch_norm import (
     KERAS,
     PYTORCH,
@@ -438,9 +438,10 @@ def test_float32_falls_back_on_float64_where_it_is_too_narrow():
     np.testing.assert_allclose(train(x)[0], want, rtol=1e-6)
     options = {"running_var": 1e84, "training": False}  # 1/std has few bits in float32
     np.testing.assert_allclose(train(x, **options)[0], x.astype(float) * 1e-42, rtol=1e-6)
-    cache = train(np.array([[1.0], [3.0]] * 4, np.float32), training=False, eps=0.0)[1]
-    _, dgamma, dbeta = batchnorm_backward(np.full((8, 1), top, np.float32), cache)
-    np.testing.assert_allclose([dgamma[0], dbeta[0]], [16 * top, 8 * top], rtol=1e-6)
+    for training, want in ((False, 16 * top), (True, 0)):
+        cache = train(np.array([[1.0], [3.0]] * 4, np.float32), training=training, eps=0.0)[1]
+        _, dgamma, dbeta = batchnorm_backward(np.full((8, 1), top, np.float32), cache)
+        np.testing.assert_allclose([dgamma[0], dbeta[0]], [want, 8 * top], rtol=1e-6)
 
 
 def test_eps_biases_features_of_small_scale():
@@ -479,33 +480,23 @@ def test_lists_are_arrays():
     assert train([[1, 2], [3, 4]], eps=0.0)[0].tolist() == [[-1, -1], [1, 1]]
 
 
-# --- memory: blocks, layouts, nothing written ----------------------------------------------------
+# --- memory: sums, layouts, nothing written ------------------------------------------------------
 
 
-@pytest.mark.parametrize("block", [1, 4, 7, 10**6])
+@pytest.mark.parametrize("n", [1, 127, 128, 129, 1000])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_block_size_changes_nothing(monkeypatch, block, dtype):
-    monkeypatch.setattr(batch_norm, "_BLOCK", block)
-    x, gamma, beta = rng().normal(3, 2, (11, 2)).astype(dtype), [1.0, 2.0], [0.5, -1.0]
-    want, _, _ = slow_normalise(x, gamma, beta, 1e-3)
-    out, cache, _, _ = train(x, gamma, beta)
-    np.testing.assert_allclose(out, want, rtol=1e-5, atol=1e-6)
-    dout = rng(1).normal(size=x.shape)
-    monkeypatch.undo()
-    for got, same in zip(
-        batchnorm_backward(dout, cache),
-        batchnorm_backward(dout, train(x, gamma, beta)[1]),
-        strict=True,
-    ):
-        np.testing.assert_allclose(got, same, rtol=1e-5, atol=1e-6)
-
-
-def test_backward_in_blocks(monkeypatch):
-    x, dout = rng().normal(size=(11, 2)), rng(1).normal(size=(11, 2))
-    whole = batchnorm_backward(dout, train(x)[1])
-    monkeypatch.setattr(batch_norm, "_BLOCK", 6)
-    for got, want in zip(batchnorm_backward(dout, train(x)[1]), whole, strict=True):
-        np.testing.assert_allclose(got, want, rtol=1e-12, atol=1e-14)
+def test_sums_are_whole_whatever_the_number_of_rows(n, dtype):
+    x, dout = rng().normal(3, 2, (n, 2)).astype(dtype), rng(1).normal(size=(n, 2)).astype(dtype)
+    gamma, beta, tolerance = [1.0, 2.0], [0.5, -1.0], 100 * np.finfo(dtype).eps
+    want, want_mean, want_var = slow_normalise(x, gamma, beta, 1e-3)
+    out, cache, mean, var = train(x, gamma, beta, momentum=0.0)
+    for got, expected in ((out, want), (mean, want_mean), (var, want_var)):
+        np.testing.assert_allclose(got, expected, rtol=tolerance, atol=tolerance)
+    x_hat = (want - beta) / gamma
+    _, dgamma, dbeta = batchnorm_backward(dout, cache)
+    for got, terms in ((dgamma, dout * x_hat), (dbeta, dout.astype(float))):
+        expected = [math.fsum(column) for column in terms.T.tolist()]
+        np.testing.assert_allclose(got, expected, rtol=0, atol=tolerance * math.sqrt(n))
 
 
 @pytest.mark.parametrize("training", [True, False])
@@ -634,6 +625,55 @@ def test_refusals_leave_the_cache_alone(change, error, message, mode):
             (key, id(value)) for key, value in items
         ]
         assert all(np.array_equal(a, b) for a, (_, b) in zip(values, items, strict=True))
+
+
+class Metres(np.ndarray):
+    """Stands for the arrays with units of other libraries."""
+
+
+MASKED = np.ma.masked_array(Z, mask=Z > 0)
+NO_PLAIN_ARRAYS = [
+    (MASKED, "a plain array; got MaskedArray. Fill what is masked"),
+    (np.ma.masked_array(Z), "a plain array; got MaskedArray"),
+    (list(MASKED), "a plain array; got MaskedArray"),
+    ([[np.ma.masked, 1.0, 2.0]] * 5, "a plain array; got MaskedConstant"),
+    (np.asmatrix(Z), "a plain array; got matrix"),
+    (Z.view(Metres), "a plain array; got Metres"),
+    (Z.astype(object), "an array of real numbers; got ndarray of dtype object"),
+    (scipy.sparse.csr_array(Z), "an array of real numbers; got csr_array of dtype object"),
+    (Z.astype(complex), "dtype complex128"),
+    (Z.astype([("a", float)]), "dtype .*'a'"),
+]
+
+
+@pytest.mark.parametrize(("values", "message"), NO_PLAIN_ARRAYS)
+def test_what_carries_more_than_real_numbers_is_refused_everywhere(values, message):
+    cache = {"mu": np.zeros(3), "var": np.ones(3)}
+    row = values[:1] if hasattr(values, "ndim") or isinstance(values, list) else values
+    arguments = GOOD | {"cache_dict": cache}
+    for name, value in (("Z", values), ("gamma", row), ("beta", row)):
+        with pytest.raises(TypeError, match=f"{name} must be .*{message}"):
+            forward_batchnorm(**arguments | {name: value})
+    for key in cache:
+        with pytest.raises(TypeError, match=rf"cache_dict\['{key}'\] must be .*{message}"):
+            forward_batchnorm(**arguments | {"cache_dict": cache | {key: row}})
+    for name in ("running_mean", "running_var"):
+        with pytest.raises(TypeError, match=f"{name} must be .*{message}"):
+            train(Z, **{name: row})
+    with pytest.raises(TypeError, match=f"dout must be .*{message}"):
+        batchnorm_backward(values, train(Z)[1])
+    assert [cache["mu"].tolist(), cache["var"].tolist()] == [[0, 0, 0], [1, 1, 1]]
+
+
+def test_an_array_on_disk_is_a_plain_array(tmp_path):
+    on_disk = np.memmap(tmp_path / "Z", mode="w+", shape=Z.shape)
+    on_disk[:] = rng().integers(0, 255, Z.shape)
+    np.testing.assert_array_equal(train(on_disk)[0], train(np.array(on_disk))[0])
+
+
+def test_ragged_rows_are_refused():
+    with pytest.raises(ValueError, match="x must be an array; got rows of unequal length"):
+        train([[1.0, 2.0], [3.0]])
 
 
 @pytest.mark.parametrize(

@@ -2,33 +2,104 @@
 
     y = gamma · (x − mean) / sqrt(var + eps) + beta            one mean and variance per feature
 
-Arrays are (n, d), or (n, h, w, c) with statistics over n, h and w. Normalising uses the *biased*
-variance of the batch, or the running one outside training; which is *stored*, and what "momentum"
-means, differ between libraries: see `Convention`. The output and dx have the dtype of x (integers
-become float64), computed in float32 or wider; statistics, dgamma and dbeta are float64 of shape
-(d,). NaN, infinity and results too large for their dtype are refused. Only `cache_dict` is ever
-written to, in 'train' mode.
+The textbook stands in `_moments`, `_normalise` and `_gradients`; around it are the homework's
+function, the conventions of the libraries and what is refused. Arrays are (n, d), or (n, h, w, c)
+with statistics over n, h and w. Normalising uses the *biased* variance of the batch, or the running
+one outside training; which is *stored*, and what "momentum" means, differ between libraries: see
+`Convention`. The output and dx have the dtype of x (integers become float64), computed in float32
+or wider; statistics, dgamma and dbeta are float64 of shape (d,). NaN, infinity and results too
+large for their dtype are refused, and so are arrays that carry more than numbers (a mask, a unit).
+Only `cache_dict` is ever written to, in 'train' mode.
 
 Source: Ioffe and Szegedy (2015), "Batch Normalization", algorithms 1 and 2 and section 3.
 """
 
 from collections import namedtuple
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from typing import NoReturn
 
 import numpy as np
 
-_BLOCK = 2**17  # elements worked on at a time: 512 KiB of float32 stays in a core's cache
+# What the backward pass needs; x (as rows) may be a view, so leave it alone until then.
+Cache = namedtuple("Cache", "x shape gamma mean inv_std training")
+
+
+# --- The textbook, on rows x of shape (n, d), float32 or float64 --------------------------------
+
+
+def _moments(x) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean and biased variance of each column, and x − mean (up to `_lost`): algorithm 1."""
+    mean = _mean(x)
+    centred = x - mean.astype(x.dtype)
+    var = _column_sums(centred, centred) / len(x) - _lost(mean, x.dtype) ** 2
+    return mean, np.maximum(var, 0), centred
+
+
+def _normalise(centred, mean, inv_std, gamma, beta) -> np.ndarray:
+    """gamma · (x − mean) / std + beta, written over `centred`."""
+    scale = gamma * inv_std
+    centred *= scale.astype(centred.dtype)
+    centred += (beta - scale * _lost(mean, centred.dtype)).astype(centred.dtype)
+    return centred
+
+
+def _gradients(dout, centred, cache) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """dx (written over `centred`), dgamma and dbeta: section 3, with x̂ = (x − mean)/std."""
+    work, (n, _) = centred.dtype, centred.shape
+    lost, scale = _lost(cache.mean, work), cache.gamma * cache.inv_std
+    dbeta = _column_sums(dout)
+    dgamma = (_column_sums(dout, centred) - lost * dbeta) * cache.inv_std
+    # In inference mean and variance are constants, and only dout · gamma/std is left.
+    slope, level = cache.training * dgamma * cache.inv_std / n, cache.training * dbeta / n
+    centred *= slope.astype(work)  # x̂ · dgamma/n
+    np.subtract(dout, centred, out=centred)
+    centred -= (level - lost * slope).astype(work)
+    centred *= scale.astype(work)
+    return centred, dgamma, dbeta
+
+
+def _mean(x) -> np.ndarray:
+    """Column means in float64; of a constant column exactly its value."""
+    if x.dtype == np.float64:  # about the first row, since n · 0.1 / n need not be 0.1
+        return x[0] + (x - x[0]).mean(axis=0)
+    return x.mean(axis=0, dtype=np.float64)
+
+
+def _lost(mean, dtype) -> np.ndarray:
+    """What a mean loses when it is rounded to `dtype`: at 1e6 float32 keeps no hundredths."""
+    return mean - mean.astype(dtype)
+
+
+def _column_sums(*factors) -> np.ndarray:
+    """Column sums of a product in float64; float32 adds at most 128 terms in a row: it rounds."""
+    (rows, d), terms = factors[0].shape, ",".join("ij" for _ in factors) + "->j"
+    cut = rows - rows % 128  # rows up to here are added as 128 long ones, side by side
+    head = np.einsum(terms, *(a[:cut].reshape(128, cut // 128 * d) for a in factors))
+    tail = np.einsum(terms, *(a[cut:] for a in factors))
+    return head.reshape(-1, d).sum(axis=0, dtype=np.float64) + tail
+
+
+# --- The functions to call ----------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Convention:
-    """What a library means by momentum, and which variance it stores; ValueError for bad numbers.
+    """What a library means by momentum, and which variance it stores.
 
-    momentum_weighs="old":    running = momentum · running + (1 − momentum) · batch
-    momentum_weighs="batch":  running = (1 − momentum) · running + momentum · batch
-    `ddof` belongs to the stored variance only: 0 is biased, 1 unbiased.
+        momentum_weighs="old":    running = momentum · running + (1 − momentum) · batch
+        momentum_weighs="batch":  running = (1 − momentum) · running + momentum · batch
+
+    Args:
+        momentum: from 0 to 1.
+        momentum_weighs: "old" (Keras) or "batch" (PyTorch).
+        eps: added to the variance, at least 0.
+        ddof: of the stored variance alone: 0 is biased, 1 unbiased.
+
+    Raises:
+        ValueError: a number outside its range.
+        TypeError: something that is not a number.
 
     >>> round(KERAS.update(0.0, 1.0), 9), round(PYTORCH.update(0.0, 1.0), 9)
     (0.01, 0.1)
@@ -54,19 +125,29 @@ class Convention:
         return old * running + (1 - old) * batch
 
 
-# What `batchnorm_backward` needs; x (as rows) may be a view, so leave it alone until then.
-Cache = namedtuple("Cache", "x shape gamma mean inv_std training")
-
-
-def forward_batchnorm(Z, gamma, beta, eps, cache_dict, beta_avg, mode):
-    """Batch-normalise Z of shape (n, d) as the homework asks, and return the output alone.
+def forward_batchnorm(Z, gamma, beta, eps, cache_dict, beta_avg, mode) -> np.ndarray:
+    """Batch-normalise Z as the homework asks.
 
     'train' normalises by the batch and sets, as new arrays, with the biased variance,
     `cache_dict['mu'|'var'] = beta_avg · old + (1 − beta_avg) · batch`; 'test' normalises by the
-    cache. gamma, beta and cache entries have shape (d,), (1, d) or (); an updated () becomes (d,).
-    Raises ValueError for an unknown mode, eps < 0, beta_avg outside [0, 1], missing cache keys,
-    wrong shapes, an empty batch, NaN or infinity, and eps = 0 with a variance of 0; TypeError for
-    things that are not real numbers. The cache is then as it was.
+    cache. After an error the cache is as it was.
+
+    Args:
+        Z: (n, d), one example a row.
+        gamma: scale, of shape (d,), (1, d) or ().
+        beta: offset, likewise.
+        eps: added to the variance, at least 0.
+        cache_dict: running mean "mu" and variance "var", likewise; an updated () becomes (d,).
+        beta_avg: share of the old value that is kept, from 0 to 1.
+        mode: "train" or "test".
+
+    Returns:
+        The output alone, (n, d).
+
+    Raises:
+        ValueError: an unknown mode, a number outside its range, missing cache keys, wrong shapes,
+            an empty batch, NaN or infinity, or eps = 0 with a variance of 0.
+        TypeError: what is not a plain array of real numbers.
 
     >>> Z, cache = np.array([[1.0], [3.0]]), {"mu": np.zeros(1), "var": np.ones(1)}
     >>> forward_batchnorm(Z, [2.0], [5.0], 0.0, cache, 0.75, "train").tolist()
@@ -84,7 +165,7 @@ def forward_batchnorm(Z, gamma, beta, eps, cache_dict, beta_avg, mode):
         _refuse("cache_dict", "with keys 'mu' and 'var'", [*cache_dict], "Start with zeros, ones")
     mu = _feature("cache_dict['mu']", cache_dict["mu"], Z)
     var = _feature("cache_dict['var']", cache_dict["var"], Z, low=0)
-    out, _, *new = _forward("Z", Z, gamma, beta, mu, var, mode == "train", convention)
+    out, _, *new = _forward("Z", Z, gamma, beta, (mu, var), mode == "train", convention)
     if mode == "train":
         shapes = [np.shape(cache_dict[key]) or -1 for key in ("mu", "var")]
         cache_dict.update(mu=new[0].reshape(shapes[0]), var=new[1].reshape(shapes[1]))
@@ -93,14 +174,26 @@ def forward_batchnorm(Z, gamma, beta, eps, cache_dict, beta_avg, mode):
 
 def batchnorm_forward(
     x, gamma, beta, *, running_mean, running_var, training, convention=None, **overrides
-):
+) -> tuple[np.ndarray, Cache, np.ndarray, np.ndarray]:
     """Batch-normalise x of shape (n, d) or (n, h, w, c).
 
-    Returns `out, cache, running_mean, running_var`: the running values are new arrays, updated in
-    training and copied otherwise. `convention` is `KERAS` unless given; `momentum=`, `eps=`,
-    `ddof=` and `momentum_weighs=` override its fields. Per-feature arguments may be one number.
-    Raises as `forward_batchnorm` does, and ValueError where a feature has no more than ddof values:
-    the stored variance is then undefined (so PyTorch refuses a batch of one).
+    Args:
+        x: the batch.
+        gamma: scale, one a feature or one number.
+        beta: offset, likewise.
+        running_mean: likewise.
+        running_var: likewise, at least 0.
+        training: whether the batch's own statistics are used, and the running ones updated.
+        convention: `KERAS` unless given.
+        overrides: fields of the convention, such as `eps=`.
+
+    Returns:
+        Output, what `batchnorm_backward` needs, and the running mean and variance as new arrays.
+
+    Raises:
+        ValueError: as `forward_batchnorm`, and where a feature has no more than ddof values: the
+            stored variance is then undefined (so PyTorch refuses a batch of one).
+        TypeError: as `forward_batchnorm`.
 
     >>> x = np.array([[1.0], [2.0], [3.0], [4.0]])
     >>> for preset in KERAS, PYTORCH:
@@ -115,17 +208,26 @@ def batchnorm_forward(
     x = _batch("x", x, (2, 4))
     mean = _feature("running_mean", running_mean, x)
     var = _feature("running_var", running_var, x, low=0)
-    return _forward("x", x, gamma, beta, mean, var, bool(training), convention)
+    return _forward("x", x, gamma, beta, (mean, var), bool(training), convention)
 
 
-def batchnorm_backward(dout, cache):
-    """Gradients of sum(dout · y) for the forward call that made `cache`: `dx, dgamma, dbeta`.
+def batchnorm_backward(dout, cache) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Gradients of sum(dout · y) for the forward call that made `cache`.
 
         x̂ = (x − mean)/std        dbeta = Σ dout        dgamma = Σ dout·x̂
         dx = gamma/std · (dout − dbeta/n − x̂·dgamma/n)   training: mean and variance depend on x
         dx = gamma/std · dout                            inference: they are constants
 
-    Raises ValueError where dout has not the shape of x, is not finite, or a gradient overflows.
+    Args:
+        dout: d loss / d y, of the shape of x.
+        cache: second result of `batchnorm_forward`.
+
+    Returns:
+        dx of the shape and dtype of x; dgamma and dbeta, (d,) float64.
+
+    Raises:
+        ValueError: dout has not the shape of x, is not finite, or a gradient overflows.
+        TypeError: dout is no plain array of real numbers.
 
     >>> x, dout = np.array([[1.0], [3.0]]), np.array([[1.0], [0.0]])
     >>> options = dict(running_mean=0, running_var=1, training=True, eps=0)
@@ -137,117 +239,92 @@ def batchnorm_backward(dout, cache):
     if dout.shape != cache.shape:
         _refuse("dout", f"of the shape of x, {cache.shape}", dout.shape, "Pass d loss / d out")
     _finite("dout", dout)
-    return _widening("dout", dout, cache, lambda work: _gradients(dout, cache, work))
+
+    def compute(work):
+        _widen_if(_out_of_range(cache.inv_std), work)
+        centred = cache.x.astype(work, copy=False) - cache.mean.astype(work)
+        rows = dout.reshape(cache.x.shape).astype(work, copy=False)
+        dx, dgamma, dbeta = _gradients(rows, centred, cache)
+        if not np.isfinite(dgamma + dbeta).all():  # einsum overflows in silence
+            raise FloatingPointError
+        return dx.astype(cache.x.dtype, copy=False).reshape(cache.shape), dgamma, dbeta
+
+    return _wide_enough("dout", dout, cache.x.dtype, compute)
 
 
-def _forward(name, x, gamma, beta, mean, var, training, convention):
-    gamma, beta, running = _feature("gamma", gamma, x), _feature("beta", beta, x), (mean, var)
-    rows = x.reshape(-1, x.shape[-1])
-    if training:
-        mean, var, stored = _moments(name, rows, convention.ddof)
-        running = convention.update(running[0], mean), convention.update(running[1], stored)
-    else:
+# --- Precision and range ------------------------------------------------------------------------
+
+
+def _forward(name, x, gamma, beta, running, training, convention) -> tuple:
+    """Output, cache, and running mean and variance, in the narrowest precision that suffices."""
+    gamma, beta, rows = _feature("gamma", gamma, x), _feature("beta", beta, x), _rows(x)
+    if training and len(rows) <= convention.ddof:
+        expectation = f"more than ddof={convention.ddof} values a feature"
+        _refuse(name, expectation, len(rows), "Add examples, or use ddof=0")
+    if not training:
         _finite(name, x)
-    if (flat := np.flatnonzero(var + convention.eps == 0)).size:
-        got = f"eps={convention.eps!r} and variance 0 in feature {flat[0]}"
-        _refuse("eps", "> 0 where a variance is 0", got, "Use eps=1e-5 or drop the feature")
-    cache = Cache(rows, x.shape, gamma, mean, 1 / np.sqrt(var + convention.eps), training)
-    return _widening(name, x, cache, lambda work: _output(cache, beta, work)), cache, *running
+
+    def compute(work):
+        z, new = rows.astype(work, copy=False), running
+        if training:
+            mean, var, centred = _judged_moments(name, z, work)
+            stored = var * (len(z) / (len(z) - convention.ddof))
+            new = convention.update(running[0], mean), convention.update(running[1], stored)
+        else:
+            (mean, var), centred = running, z - running[0].astype(work)
+        if (flat := np.flatnonzero(var + convention.eps == 0)).size:
+            got = f"eps={convention.eps!r} and variance 0 in feature {flat[0]}"
+            _refuse("eps", "> 0 where a variance is 0", got, "Use eps=1e-5 or drop the feature")
+        inv_std = 1 / np.sqrt(var + convention.eps)
+        _widen_if(_out_of_range(inv_std), work)
+        out = _normalise(centred, mean, inv_std, gamma, beta)
+        out = out.astype(x.dtype, copy=False).reshape(x.shape)
+        return out, Cache(rows, x.shape, gamma, mean, inv_std, training), *new
+
+    return _wide_enough(name, x, x.dtype, compute)
 
 
-def _output(cache, beta, work):
-    x, scale = cache.x.astype(work, copy=False), cache.gamma * cache.inv_std
-    # What is lost by rounding the mean to the working precision goes into the offset.
-    offset = (beta - (cache.mean - cache.mean.astype(work)) * scale).astype(work)
-    scale, out = scale.astype(work), np.empty(x.shape, work)
-    for rows, centred in _centred(x, cache.mean):
-        centred *= scale
-        np.add(centred, offset, out=out[rows])
-    return out.astype(cache.x.dtype, copy=False).reshape(cache.shape)
-
-
-def _gradients(dout, cache, work):
-    x, g = (a.reshape(cache.x.shape).astype(work, copy=False) for a in (cache.x, dout))
-    (n, d), (_, shape, gamma, mean, inv_std, training) = x.shape, cache
-    dbeta, product = np.zeros(d), np.zeros(d)
-    for rows, centred in _centred(x, mean):
-        dbeta += _sums(g[rows])
-        product += _sums(g[rows], centred)
-    lost = mean - mean.astype(work)  # x − mean = (x − rounded mean) − lost
-    dgamma = (product - lost * dbeta) * inv_std
-    if not np.isfinite(dgamma + dbeta).all():
-        raise FloatingPointError("a sum over the batch overflowed")
-    slope = dgamma * inv_std / n * training
-    level = (dbeta / n * training - lost * slope).astype(work)
-    slope, scale, dx = slope.astype(work), (gamma * inv_std).astype(work), np.empty((n, d), work)
-    for rows, centred in _centred(x, mean):
-        centred *= slope
-        block = np.subtract(g[rows], level, out=dx[rows])
-        block -= centred
-        block *= scale
-    return dx.astype(cache.x.dtype, copy=False).reshape(shape), dgamma, dbeta
-
-
-def _moments(name, rows, ddof):
-    """Mean, biased variance and stored variance of each feature, by two passes, in float64."""
-    x = rows.astype(np.promote_types(rows.dtype, np.float32), copy=False)
-    if (n := len(x)) <= ddof:
-        _refuse(name, f"more than ddof={ddof} values a feature", n, "Add examples, or use ddof=0")
-    with np.errstate(all="ignore"):  # what overflows here is done again below, or refused
-        mean, var, shift = _about(x, _sums(x) / n)
-        # A constant feature must get exactly 0, and float32 squares must not over- or underflow:
-        # such columns are done again in float64, about a value that the column contains.
-        hard = ~((shift**2 <= var) & (var > 1e-30) & (var < 1e30))
-        if hard.any():
-            columns = x[:, hard].astype(np.float64)
-            mean[hard], var[hard], _ = _about(columns, columns[0])
-        stored = var * (n / (n - ddof))
-    if not (np.isfinite(mean) & np.isfinite(stored)).all():
-        _finite(name, rows)
+def _judged_moments(name, x, work):
+    """`_moments`, unless float32 is too narrow for them; refuse what has no finite variance."""
+    with np.errstate(all="ignore"):
+        mean, var, centred = _moments(x)
+    if not (finite := np.isfinite(var).all()) and work is np.float64:
+        _finite(name, x)
         _refuse(name, "of finite variance", f"values up to {np.abs(x).max():.3g}", "Scale it down")
-    return mean, var, stored
+    # Squares below 1e-30 lose digits, then vanish; a constant feature has none to lose.
+    _widen_if(not finite or centred[:, var < 1e-30].any(), work)
+    return mean, var, centred
 
 
-def _about(x, centre):
-    """Mean and variance from deviations about a nearby centre, and the distance between the two."""
-    sums = [(_sums(centred), _sums(centred, centred)) for _, centred in _centred(x, centre)]
-    shift, squares = np.sum(sums, axis=0) / len(x)
-    return centre.astype(x.dtype) + shift, np.maximum(squares - shift**2, 0), shift
+def _out_of_range(inv_std) -> bool:
+    return inv_std.min() < 1e-30 or inv_std.max() > 1e30
 
 
-def _centred(x, centre):
-    """Yield (slice of rows, those rows of x − centre) in blocks that the caller may overwrite."""
-    height, centre = max(1, _BLOCK // x.shape[1]), centre.astype(x.dtype)
-    scratch = np.empty((min(height, len(x)), x.shape[1]), x.dtype)
-    for start in range(0, len(x), height):
-        block = x[start : start + height]
-        yield slice(start, start + height), np.subtract(block, centre, out=scratch[: len(block)])
+def _widen_if(too_narrow, work) -> None:
+    if too_narrow and work is np.float32:
+        raise FloatingPointError
 
 
-def _sums(*factors):
-    """Column sums of a product in float64; float32 adds at most 128 terms in a row: it rounds."""
-    # Not BLAS: its threads gain little here, and stall on a busy machine.
-    (rows, d), terms = factors[0].shape, ",".join("ij" for _ in factors) + "->j"
-    cut = rows - rows % 128  # rows up to here are added as 128 long ones, side by side
-    head = np.einsum(terms, *(a[:cut].reshape(128, cut // 128 * d) for a in factors))
-    tail = np.einsum(terms, *(a[cut:] for a in factors))
-    return head.reshape(-1, d).sum(axis=0, dtype=np.float64) + tail
-
-
-def _widening(name, x, cache, compute):
-    """compute(float32), or compute(float64) where float32 is too narrow; refuse if that is too."""
-    extreme = cache.inv_std.min() < 1e-30 or cache.inv_std.max() > 1e30
-    wide = extreme or np.float64 in (x.dtype, cache.x.dtype)
+def _wide_enough(name, x, dtype, compute: Callable) -> tuple:
+    """compute(float32), or compute(float64) where that is too narrow; refuse if both are."""
+    wide = np.float64 in (x.dtype, dtype)
     for work in (np.float64,) if wide else (np.float32, np.float64):
         with suppress(FloatingPointError), np.errstate(over="raise", invalid="raise"):
             return compute(work)
     top = f"values up to {np.abs(x).max():.3g}"
-    _refuse(name, f"such that results fit {cache.x.dtype}", top, "Rescale or use a wider dtype")
+    _refuse(name, f"such that results fit {dtype}", top, "Rescale or use a wider dtype")
 
 
-def _batch(name, x, ranks):
+# --- What is taken, and what is refused ---------------------------------------------------------
+
+
+def _rows(x) -> np.ndarray:
+    return x.reshape(-1, x.shape[-1])
+
+
+def _batch(name, x, ranks) -> np.ndarray:
     """x as a float array of native byte order; integers as float64."""
-    x = np.asarray(x)
+    x = _plain(name, x)
     if x.dtype.kind not in "fiu" or x.dtype.itemsize > 8:
         _refuse(name, "float16, 32, 64 or integers", f"dtype {x.dtype}", "Convert it", TypeError)
     if x.ndim not in ranks or x.size == 0:
@@ -256,9 +333,9 @@ def _batch(name, x, ranks):
     return x.astype(f"f{x.dtype.itemsize}" if x.dtype.kind == "f" else "f8", copy=False)
 
 
-def _feature(name, values, x, low=-np.inf):
+def _feature(name, values, x, low=-np.inf) -> np.ndarray:
     """One float64 per feature, as a new array of shape (d,)."""
-    values, d = np.asarray(values), x.shape[-1]
+    values, d = _plain(name, values), x.shape[-1]
     if values.dtype.kind not in "fiu":
         _refuse(name, "real numbers", f"dtype {values.dtype}", "Pass one per feature", TypeError)
     if values.shape not in ((), (d,), (1, d)):
@@ -269,20 +346,45 @@ def _feature(name, values, x, low=-np.inf):
     return np.broadcast_to(values.astype(np.float64).ravel(), (d,)).copy()
 
 
-def _number(name, value, high):
+def _plain(name, values) -> np.ndarray:
+    """values as an array, unless they carry what an array would drop: a mask, a unit, a matrix."""
+    for one in _leaves(values):
+        if isinstance(one, np.ndarray) and type(one) not in (np.ndarray, np.memmap):
+            advice = "Fill what is masked, then pass numpy.asarray of it"
+            _refuse(name, "a plain array", type(one).__name__, advice, TypeError)
+    try:
+        array = np.asarray(values)
+    except ValueError:
+        _refuse(name, "an array", "rows of unequal length", "Give every row all features")
+    if array.dtype == object:
+        kind = f"{type(values).__name__} of dtype object"
+        _refuse(name, "an array of real numbers", kind, "Convert it to a dense one", TypeError)
+    return array
+
+
+def _leaves(values):
+    """What a nested list holds, or the thing itself."""
+    if not isinstance(values, list | tuple):
+        yield values
+    else:
+        for one in values:
+            yield from _leaves(one)
+
+
+def _number(name, value, high) -> None:
     if type(value) is bool or not isinstance(value, int | float | np.number):
         _refuse(name, "a real number", repr(value), "Pass a float", TypeError)
     if not 0 <= value <= high:
         _refuse(name, f"between 0 and {high:.4g}", repr(value), "Check its sign and size")
 
 
-def _finite(name, x):
+def _finite(name, x) -> None:
     if not (finite := np.isfinite(x)).all():
         where = tuple(int(i) for i in np.argwhere(~finite)[0])
         _refuse(name, "finite", f"{x[where]} at index {where}", "Clean the data first")
 
 
-def _refuse(argument, expectation, got, advice, error=ValueError):
+def _refuse(argument, expectation, got, advice, error=ValueError) -> NoReturn:
     raise error(f"{argument} must be {expectation}; got {got}. {advice}.")
 
 
