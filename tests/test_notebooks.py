@@ -1,15 +1,20 @@
 """The committed notebooks: executed in order, clean, readable, and complete in their claims."""
 
 import configparser
+import importlib.util
 import re
+import shutil
 import statistics
+import subprocess
+import sys
 
 import nbformat
 import pytest
 
-from hw4.claims import Claims
+from hw4.claims import MIME, Claims
 from hw4.runtime import NOTEBOOKS
-from hw4.tools import colab, execute, report
+from hw4.tools import colab, execute
+from hw4.tools.grade import References, grade_all
 
 PATHS = execute.find()
 pytestmark = pytest.mark.skipif(not PATHS, reason="no notebooks")
@@ -29,7 +34,9 @@ def test_every_notebook_has_its_place_in_the_order():
 
 
 def test_claims_and_execution_are_in_order(path):
-    assert report.read(path).problems == []
+    ((found, _),) = grade_all([path], References(NOTEBOOKS))
+    assert found.problems == []
+    assert found.claims
 
 
 def test_outputs_are_clean(path):
@@ -110,3 +117,65 @@ def test_an_optional_claim_compares_equal_whether_it_ran_or_not():
         assert len(set(map(sanitize, shown))) == 1
         assert "not run: no weights" in shown[2]
     assert sanitize(shown[0]) == "2-c⟨measured⟩"
+
+
+@pytest.fixture
+def comparable():
+    spec = importlib.util.spec_from_file_location("nbval_rules", NOTEBOOKS / "conftest.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.comparable
+
+
+def claims_document(optional=(), **changes):
+    claims = Claims("q5", {"device": "CPU", "seed": 7, "data": "none"}, optional)
+    claims.equal("5.1-a", "exact", reported=7, measured=changes.get("exact", 7))
+    claims.at_least("5.1-b", "near ⟨1⟩", reported=0.9, measured=changes.get("near", 0.95))
+    claims.at_most("5.1-c", "mark", reported="low", measured=0, mark=changes.get("mark", 0.1))
+    document = claims.document()
+    return document | {key: changes[key] for key in changes.keys() & document.keys()}
+
+
+@pytest.mark.parametrize(
+    ("changes", "same"),
+    [
+        ({}, True),
+        ({"near": 0.97}, True),  # exceeds as before
+        ({"device": "GPU", "versions": {"keras": "4"}}, True),
+        ({"mark": 0.1 + 1e-9}, True),
+        ({"near": 0.5}, False),  # fails
+        ({"exact": 8}, False),
+        ({"mark": 0.2}, False),
+        ({"seed": 8}, False),
+        ({"data": "invented"}, False),
+        ({"claims": []}, False),
+    ],
+)
+def test_nbval_compares_claims_with_measured_numbers_masked(comparable, changes, same):
+    assert (comparable(claims_document(**changes)) == comparable(claims_document())) is same
+
+
+def test_nbval_compares_optional_claims_by_their_ids(comparable):
+    first = comparable(claims_document(optional=["5.1-a"]))
+    assert comparable(claims_document(optional=["5.1-a"], exact=8)) == first
+    assert comparable(claims_document(optional=["5.1-a"], near=0.5)) != first
+
+
+INVENTED = """
+import nbformat
+from IPython.display import display
+display({{"{mime}": {document}, "text/plain": "claims"}}, raw=True)
+"""
+
+
+@pytest.mark.parametrize(("stored", "passes"), [({}, True), ({"exact": 8}, False)])
+def test_nbval_sees_an_invented_table(tmp_path, stored, passes):
+    source = INVENTED.format(mime=MIME, document=claims_document())
+    data = {MIME: claims_document(**stored), "text/plain": "claims"}
+    output = nbformat.v4.new_output("display_data", data=data)
+    cell = nbformat.v4.new_code_cell(source, execution_count=1, outputs=[output])
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell]), tmp_path / "q5.ipynb")
+    shutil.copy(NOTEBOOKS / "conftest.py", tmp_path)
+    command = [sys.executable, "-m", "pytest", "--nbval", "-q", "-p", "no:cacheprovider"]
+    done = subprocess.run([*command, tmp_path], capture_output=True, text=True, cwd=tmp_path)
+    assert (done.returncode == 0) is passes, done.stdout

@@ -164,8 +164,9 @@ class Claims:
             {key: _finite(value) for key, value in asdict(claim).items()}
             for claim in self._claims.values()
         ]
-        environment = {"schema_version": SCHEMA_VERSION, "question": self.question}
-        return environment | self.environment | {"claims": claims}
+        head = {"schema_version": SCHEMA_VERSION, "question": self.question}
+        head |= self.environment | {"optional": sorted(self.optional)}
+        return head | {"claims": claims}
 
     def _decide(
         self,
@@ -207,15 +208,16 @@ class Claims:
         self._claims = dict(sorted(self._claims.items()))
 
     def __str__(self) -> str:
-        return "\n".join(_as_text(claim, self.optional) for claim in self._claims.values())
+        return shown(list(self._claims.values()), self.optional)["text/plain"]
 
     def _repr_mimebundle_(self, include=None, exclude=None) -> dict:
-        claims = list(self._claims.values())
-        return {
-            MIME: self.document(),
-            "text/html": _as_html(claims, self.optional),
-            "text/plain": str(self),
-        }
+        return {MIME: self.document()} | shown(list(self._claims.values()), self.optional)
+
+
+def shown(claims: list[Claim], optional=()) -> dict[str, str]:
+    """Return the table of claims as people read it: MIME type to text, HTML and plain."""
+    text = "\n".join(_as_text(claim, optional) for claim in claims)
+    return {"text/html": _as_html(claims, optional), "text/plain": text}
 
 
 def measured_text(claim: dict) -> str:

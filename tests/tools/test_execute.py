@@ -56,7 +56,7 @@ def test_failures_do_not_stop_the_rest(tmp_path, console, capfd):
 def test_a_failed_notebook_never_replaces_its_source(tmp_path, console):
     source = save(tmp_path, "fails.ipynb", "1 / 0")
     before = source.read_bytes()
-    assert execute.run_all([source], tmp_path, console) == [source]
+    assert list(execute.run_all([source], tmp_path, console)) == [source]
     assert source.read_bytes() == before
 
 
@@ -65,7 +65,7 @@ def test_the_bootstrap_cell_is_brought_up_to_date(tmp_path, console):
     book = nbformat.read(source, as_version=4)
     book.cells[1].metadata["tags"] = ["bootstrap"]
     nbformat.write(book, source)
-    assert execute.run_all([source], tmp_path, console) == []
+    assert execute.run_all([source], tmp_path, console) == {}
     assert nbformat.read(source, as_version=4).cells[1].source == colab.bootstrap_cell("q5")
 
 

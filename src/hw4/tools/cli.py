@@ -1,12 +1,13 @@
-"""The command line: `hw4 run | report | shapes | tune | doctor`."""
+"""The command line: `hw4 run | report | grade | shapes | tune | doctor`."""
 
 import argparse
-import json
+import os
 import sys
 from pathlib import Path
 
 from hw4 import runtime
 from hw4.tools import tuning_command
+from hw4.tools.submission import visible
 
 EXECUTED, REPORT = runtime.BUILD / "notebooks", runtime.BUILD / "report"
 
@@ -20,8 +21,19 @@ def main(arguments: list[str] | None = None) -> int:
     parser = _parser()
     options = parser.parse_args(arguments)
     try:
-        return options.run(options)
-    except (ValueError, FileNotFoundError) as error:
+        code = options.run(options)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        # nobody reads on; what Python still holds back must not raise the error again
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except OSError as error:
+        what = error.strerror or error
+        what = f"{what}: {visible(error.filename)}" if error.filename else what
+        print(f"hw4 {options.command}: {what}", file=sys.stderr)
+        return 2
+    except ValueError as error:
         print(f"hw4 {options.command}: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -40,9 +52,22 @@ def _parser() -> argparse.ArgumentParser:
 
     report = commands.add_parser("report", help="print and check the claims of executed notebooks")
     report.add_argument("notebooks", nargs="*", type=Path, help="the committed ones by default")
-    report.add_argument("--json", action="store_true", help="print everything as JSON")
-    report.add_argument("--html", type=Path, metavar="FOLDER", help="write HTML pages there too")
     report.set_defaults(run=_report)
+
+    grade = commands.add_parser(
+        "grade", help="hold submissions against the committed notebooks, the reference"
+    )
+    grade.add_argument("submissions", nargs="+", type=Path, help="notebooks, or folders of them")
+    grade.add_argument(
+        "--reference", type=Path, metavar="FOLDER", help="the committed notebooks by default"
+    )
+    grade.set_defaults(run=_grade)
+    for command in (report, grade):
+        command.add_argument("--json", action="store_true", help="print everything as JSON")
+        command.add_argument(
+            "--csv", type=Path, metavar="FILE", help="write a line a notebook there"
+        )
+        command.add_argument("--html", type=Path, metavar="FOLDER", help="write HTML pages there")
 
     shapes = commands.add_parser(
         "shapes", help="output shapes, parameters and receptive fields of a network as text"
@@ -65,67 +90,142 @@ def _parser() -> argparse.ArgumentParser:
 def _run(options) -> int:
     from rich.console import Console
 
-    from hw4.tools import execute, report
+    from hw4.tools import execute, pages
+    from hw4.tools.grade import References, grade_all, summary
 
     console = Console(stderr=True)
     sources = execute.find(options.notebooks)
     target = runtime.NOTEBOOKS if options.in_place else EXECUTED
-    failed = execute.run_all(
-        sources, target, console, verdict=lambda path: report.summary([report.read(path)])
-    )
-    done = [target / source.name for source in sources if source not in failed]
-    code = _show(done, as_json=False, folder=REPORT)
-    return 1 if failed else code
+    pages.announce(REPORT)
+
+    def verdict(path: Path) -> str:
+        return summary([found for found, _ in grade_all([path], References(runtime.NOTEBOOKS))])
+
+    failed = execute.run_all(sources, target, console, verdict)
+    paths = [target / source.name for source in sources]
+    failures = {target / source.name: problem for source, problem in failed.items()}
+    missing = [] if options.notebooks else execute.missing()
+    return _show(paths, html=REPORT, failures=failures, missing=missing, evidence="run now")
 
 
 def _report(options) -> int:
-    paths = options.notebooks or sorted(runtime.NOTEBOOKS.glob("q*.ipynb"))
-    missing = [str(path) for path in paths if not path.is_file()]
-    if missing or not paths:
-        raise FileNotFoundError(
-            f"notebooks must be existing files; got {', '.join(missing) or 'none'}. "
-            "Run `make run` first, or name executed notebooks."
+    from hw4.tools import execute, submission
+
+    paths = submission.find(options.notebooks) if options.notebooks else execute.find()
+    missing = [] if options.notebooks else execute.missing()
+    return _show(paths, options.json, options.csv, options.html, missing=missing)
+
+
+def _grade(options) -> int:
+    from hw4.tools import submission
+
+    paths = submission.find(options.submissions)
+    if not paths:
+        raise ValueError(
+            f"submissions must hold notebooks; got none below "
+            f"{', '.join(map(str, options.submissions))}. Name another folder."
         )
-    return _show(paths, options.json, options.html)
+    return _show(
+        paths, options.json, options.csv, options.html, reference=options.reference, lines=True
+    )
 
 
-def _show(paths: list[Path], as_json: bool, folder: Path | None) -> int:
-    from hw4.tools import report
+def _show(
+    paths: list[Path],
+    as_json: bool = False,
+    csv: Path | None = None,
+    html: Path | None = None,
+    *,
+    failures: dict[Path, str] | None = None,
+    missing: list[Path] | None = None,
+    reference: Path | None = None,
+    evidence: str = "consistent, not re-run",
+    lines: bool = False,
+) -> int:
+    """Grade notebooks, one at a time, and show the grades; return the exit code."""
+    from hw4.tools import grade
+    from hw4.tools.submission import Problem
 
-    findings = [report.read(path) for path in paths]
-    if as_json:
-        print(json.dumps(report.as_json(findings), indent=1, ensure_ascii=False))
-    else:
-        _print_tables(findings)
-    if folder:
-        index = report.render(findings, folder)
+    references = grade.References(reference or runtime.NOTEBOOKS)
+    if reference and not references:
+        raise ValueError(
+            f"reference must be a folder of executed notebooks; got {reference}. Name another."
+        )
+    pages = _pages(html)
+    grades = []
+    try:
+        for found, notebook in grade.grade_all(paths, references):
+            for claim in found.claims:
+                claim["evidence"] = evidence
+            if problem := (failures or {}).get(found.path):
+                found.problems.insert(0, Problem("run failed", None, problem))
+                found.status = "findings" if notebook else "unreadable"
+            grades.append(found)
+            if pages:
+                pages.add(found, notebook)
+        for path in missing or []:
+            found = grade.Grade(path, path.stem.split("_")[0], "unreadable")
+            found.add("missing notebook", f"{path.name} is not there")
+            grades.append(found)
+            if pages:
+                pages.add(found, None)
+        index = pages.finish() if pages else None
+    finally:
+        if pages:
+            pages.close()
+    _print(grades, as_json, lines)
+    if csv:
+        from hw4.tools import report
+
+        runtime.write_whole(csv, report.as_csv(grades))
+    if index:
         print(f"Report: {_short(index)}", file=sys.stderr)
-    return 1 if any(finding.problems for finding in findings) else 0
+    return 1 if any(found.problems for found in grades) else 0
 
 
-def _print_tables(findings) -> None:
+def _pages(folder: Path | None):
+    if folder is None:
+        return None
+    from hw4.tools.pages import Pages
+
+    return Pages(folder)
+
+
+def _print(grades, as_json: bool, lines: bool) -> None:
     from rich.console import Console
+
+    from hw4.tools import grade, report
+
+    if as_json:
+        print(report.as_json(grades))
+        return
+    console = Console()
+    for found in grades:
+        name = grade.label(found.path) if lines else grade.label(Path(found.path.stem))
+        if lines:
+            counts = grade.summary([found])
+            print("\t".join((name, found.question or "unknown", found.status, counts)))
+        elif console.is_terminal:
+            _print_table(console, name, report.rows(found))
+        else:
+            for row in report.rows(found):
+                print("\t".join((name, *row)))
+        for problem in found.problems:
+            place = f", cell {problem.cell}" if problem.cell else ""
+            text = visible(problem.text, newlines=True).replace("\n", "\n    ")
+            print(f"PROBLEM in {name}{place} [{problem.kind}]: {text}")
+    print(grade.summary(grades))
+
+
+def _print_table(console, name: str, rows: list[tuple]) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from hw4.tools import report
-
-    console = Console()
-    for finding in findings:
-        if console.is_terminal:
-            table = Table("claim", "statement", "reported", "measured", "verdict", highlight=False)
-            table.title, table.title_justify = finding.path.stem, "left"
-            for *cells, verdict in report.rows(finding):
-                table.add_row(*map(escape, cells), f"[{_STYLES[verdict]}]{verdict}[/]")
-            console.print(table)
-        else:
-            for row in report.rows(finding):
-                print("\t".join((finding.path.stem, *row)))
-        for problem in finding.problems:
-            console.print(
-                f"PROBLEM in {finding.path.stem}: {problem}", markup=False, soft_wrap=True
-            )
-    console.print(report.summary(findings), highlight=False, soft_wrap=True)
+    table = Table("claim", "statement", "reported", "measured", "verdict", highlight=False)
+    table.title, table.title_justify = escape(name), "left"
+    for *cells, verdict in rows:
+        table.add_row(*map(escape, cells), f"[{_STYLES[verdict]}]{verdict}[/]")
+    console.print(table)
 
 
 _STYLES = {

@@ -59,12 +59,18 @@ def find(names: list[str] | None = None) -> list[Path]:
     return picked
 
 
+def missing() -> list[Path]:
+    """Return the paths of the seven notebooks that do not exist."""
+    paths = [NOTEBOOKS / f"{stem}.ipynb" for stem in ORDER]
+    return [path for path in paths if not path.is_file()]
+
+
 def run_all(
     sources: list[Path],
     target: Path,
     console: Console,
     verdict: Callable[[Path], str] = lambda path: "executed",
-) -> list[Path]:
+) -> dict[Path, str]:
     """Execute every notebook of `sources` into the folder `target`, going on after failures.
 
     Each result is written in one step when its notebook ends. A notebook that fails is written
@@ -77,10 +83,10 @@ def run_all(
         verdict: from the path of an executed notebook to the words said of it at once.
 
     Returns:
-        The sources that failed.
+        What went wrong, for the sources that failed.
     """
     target.mkdir(parents=True, exist_ok=True)
-    failed = []
+    failed: dict[Path, str] = {}
     for number, source in enumerate(sources, 1):
         start = time.perf_counter()
         try:
@@ -94,7 +100,7 @@ def run_all(
             execution.notebook.metadata = nbformat.from_dict(METADATA)
             write(execution.notebook, target / source.name)
         if problem:
-            failed.append(source)
+            failed[source] = problem
             _say(console, f"{source.stem}: FAILED after {seconds}: {problem}")
         else:
             _say(console, f"{source.stem}: {verdict(target / source.name)} ({seconds})")

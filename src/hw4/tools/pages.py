@@ -1,0 +1,303 @@
+"""The HTML report: one page a notebook and an index, written anew in one step."""
+
+import collections
+import contextlib
+import datetime
+import html
+import os
+import re
+import shutil
+import tempfile
+from pathlib import Path
+
+from hw4 import claims, runtime
+from hw4.tools import grade, offline_html
+from hw4.tools.grade import Grade, label
+from hw4.tools.report import rows
+from hw4.tools.submission import Notebook, shortened, visible
+
+TITLE = "hw4 report"
+
+
+class Pages:
+    """The HTML report in a folder: one page a notebook and an index.
+
+    It is written beside the folder and takes its place when it is whole. From the first moment on
+    the old index says that it is replaced, so that no old page survives a run that fails.
+
+    Args:
+        folder: new, empty, or an earlier report.
+
+    Raises:
+        ValueError: the folder holds something else.
+    """
+
+    def __init__(self, folder: Path):
+        index = folder / "index.html"
+        if folder.is_dir() and any(folder.iterdir()):
+            start = index.read_bytes()[:2000] if index.is_file() else b""
+            if f"<title>{TITLE}".encode() not in start:
+                raise ValueError(
+                    f"folder of the report must be new, empty or an earlier report; got "
+                    f"{visible(folder)}. Name another."
+                )
+        self.folder = folder
+        announce(folder)
+        self._partial = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+        self._names: dict[str, Grade] = {}
+
+    def add(self, found: Grade, notebook: Notebook | None) -> None:
+        """Write the page of one submission."""
+        name = _page_name(found.path, self._names)
+        self._names[name] = found
+        title = label(found.path)
+        head = f'<p><a href="index.html">All claims</a></p>{_problems(found)}'
+        if notebook is None:
+            text = offline_html.document(title, f"<main>{head}<p>It cannot be shown.</p></main>")
+        else:
+            text = offline_html.page(notebook, title, head)
+        runtime.write_whole(self._partial / name, text.encode("utf-8", "replace"))
+
+    def finish(self) -> Path:
+        """Write the index and put everything in its place; return the index."""
+        text = _index(self._names).encode("utf-8", "replace")
+        runtime.write_whole(self._partial / "index.html", text)
+        self._partial.chmod(0o755)
+        old = Path(f"{self._partial}.old")
+        with contextlib.suppress(FileNotFoundError):
+            os.rename(self.folder, old)
+        try:
+            os.rename(self._partial, self.folder)
+        except OSError:
+            # another run has put its report there in between
+            os.rename(self.folder, f"{old}.2")
+            os.rename(self._partial, self.folder)
+        for folder in (old, Path(f"{old}.2")):
+            shutil.rmtree(folder, ignore_errors=True)
+        return self.folder / "index.html"
+
+    def close(self) -> None:
+        """Remove what was not finished."""
+        shutil.rmtree(self._partial, ignore_errors=True)
+
+
+def announce(folder: Path) -> None:
+    """Replace the index of an earlier report by the word that it is being written."""
+    text = f"<main><h1>{TITLE}</h1><p>Being written since {_now()}; not finished.</p></main>"
+    runtime.write_whole(folder / "index.html", offline_html.document(TITLE, text))
+
+
+def _now() -> str:
+    return f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def _page_name(path: Path, taken: dict) -> str:
+    """Return a file name from a path; two paths never share one, whatever the file system."""
+    stem = path.stem
+    if any(name.lower() == f"{stem}.html".lower() for name in taken) or stem == "index":
+        stem = f"{path.parent.name}-{stem}"
+    stem = re.sub(r"[^\w-]+", "-", stem, flags=re.ASCII)[:80] or "notebook"
+    name, number = f"{stem}.html", 1
+    lowered = {"index.html", *(name.lower() for name in taken)}
+    while name.lower() in lowered:
+        number += 1
+        name = f"{stem}-{number}.html"
+    return name
+
+
+# --- the index -------------------------------------------------------------------------------
+
+
+def _index(pages: dict[str, Grade]) -> str:
+    grades = list(pages.values())
+    root = Path(os.path.commonpath([found.path.absolute().parent for found in grades] or ["."]))
+    labels = {name: label(found.path.absolute(), root) for name, found in pages.items()}
+    body = [
+        f"<main><h1>hw4: every claim, decided by code</h1><p>{html.escape(grade.summary(grades))}. "
+        f"Written {_now()}.</p>",
+        _legend(),
+        _overview(pages, labels),
+        _not_run(pages),
+        _all_problems(pages, labels),
+        _claims(pages, labels),
+        "</main>",
+    ]
+    return offline_html.document(TITLE, "\n".join(body), _SCRIPT, _STYLE)
+
+
+def _css(verdict: str) -> str:
+    return verdict.replace(" ", "-")
+
+
+def _legend() -> str:
+    items = " ".join(f'<span class="badge {_css(v)}">{v}</span>' for v in claims.VERDICTS)
+    return f'<p class="legend">Verdicts on the report: {items}</p>'
+
+
+def _bar(found: Grade) -> str:
+    counts = collections.Counter(claim["verdict"] for claim in found.claims)
+    total = sum(counts.values())
+    said = ", ".join(f"{counts[name]} {name}" for name in claims.VERDICTS if counts[name])
+    parts = "".join(
+        f'<span class="{_css(name)}" style="width:{100 * counts[name] / total:.1f}%">'
+        f"{counts[name]}</span>"
+        for name in claims.VERDICTS
+        if counts[name]
+    )
+    return f'<div class="bar" role="img" aria-label="{said or "no claims"}">{parts}</div>'
+
+
+def _overview(pages: dict[str, Grade], labels: dict[str, str]) -> str:
+    lines = []
+    for name, found in pages.items():
+        environment = found.environment
+        versions = environment.get("versions")
+        versions = versions if isinstance(versions, dict) else {}
+        said = [environment.get("device"), environment.get("backend")]
+        said += [f"seed {environment['seed']}"] if "seed" in environment else []
+        said += [f"{package} {version}" for package, version in versions.items()]
+        said += [environment.get("data")]
+        run = html.escape(shortened(" · ".join(str(part) for part in said if part), 400))
+        seconds = "" if found.seconds is None else f"{found.seconds:.0f} s"
+        lines.append(
+            f'<tr><th scope="row"><a href="{name}">{html.escape(labels[name])}</a></th>'
+            f"<td>{found.question or 'unknown'}</td>"
+            f'<td class="{found.status}">{found.status}</td><td>{_bar(found)}</td>'
+            f"<td>{len(found.problems) or ''}</td><td>{seconds}</td><td>{run}</td></tr>"
+        )
+    heads = ("notebook", "question", "status", "verdicts", "problems", "time", "run with")
+    head = "".join(f'<th scope="col">{title}</th>' for title in heads)
+    return (
+        '<h2>Notebooks</h2><div class="wide" tabindex="0" role="region" aria-label="Notebooks">'
+        f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table></div>"
+    )
+
+
+def _not_run(pages: dict[str, Grade]) -> str:
+    items = [
+        f'<li><a href="{name}#cell-{found.places.get(claim["id"], 1)}">{claim["id"]}</a> '
+        f"{html.escape(visible(claim['statement']))}: "
+        f"{html.escape(shortened(claim['note'], 400))}</li>"
+        for name, found in pages.items()
+        for claim in found.claims
+        if claim["verdict"] == "not run"
+    ]
+    inside = f"<ul>{''.join(items)}</ul>" if items else "<p>Everything ran.</p>"
+    return f"<h2>What was not run, and why</h2>{inside}"
+
+
+def _all_problems(pages: dict[str, Grade], labels: dict[str, str]) -> str:
+    parts = [
+        f'<h3><a href="{name}">{html.escape(labels[name])}</a></h3>{_problems(found, name)}'
+        for name, found in pages.items()
+        if found.problems
+    ]
+    return f"<h2>Problems</h2>{''.join(parts) or '<p>None.</p>'}"
+
+
+def _problems(found: Grade, page: str = "") -> str:
+    """Return the problems of a submission, each linked to its cell, and what differs and may."""
+    items = []
+    for problem in found.problems:
+        first, _, rest = problem.text.partition("\n")
+        place = (
+            f' <a href="{page}#cell-{problem.cell}">cell {problem.cell}</a>' if problem.cell else ""
+        )
+        first = html.escape(visible(first))
+        items.append(f"<li><b>{problem.kind}</b>{place}: {first}{_block(rest)}</li>")
+    shown = f'<ul class="problem">{"".join(items)}</ul>' if items else ""
+    notes = "".join(
+        f"<li>{html.escape(visible(first))}{_block(rest)}</li>"
+        for first, _, rest in (note.partition("\n") for note in found.notes)
+    )
+    return shown + (f"<ul>{notes}</ul>" if notes else "")
+
+
+def _block(text: str) -> str:
+    return f"<pre>{html.escape(visible(text, newlines=True))}</pre>" if text else ""
+
+
+def _claims(pages: dict[str, Grade], labels: dict[str, str]) -> str:
+    lines = []
+    for name, found in pages.items():
+        for (id_, *texts, verdict), claim in zip(rows(found), found.claims, strict=True):
+            place = f"{name}#cell-{found.places.get(id_, 1)}"
+            cells = "".join(f"<td>{html.escape(shortened(text, 600))}</td>" for text in texts)
+            lines.append(
+                f'<tr data-question="{found.question}" data-verdict="{verdict}">'
+                f'<th scope="row"><a href="{place}" title="{html.escape(labels[name])}">{id_}</a>'
+                f'</th>{cells}<td><span class="badge {_css(verdict)}">{verdict}</span>'
+                f"<br><small>{claim['evidence']}</small></td></tr>"
+            )
+    questions = sorted({str(found.question) for found in pages.values() if found.claims})
+    heads = ("claim", "statement", "reported", "measured", "verdict")
+    head = "".join(f'<th scope="col">{title}</th>' for title in heads)
+    return (
+        f"<h2>Claims</h2><form hidden>{_choice('question', questions)}"
+        f"{_choice('verdict', claims.VERDICTS)}<output aria-live='polite'></output></form>"
+        '<div class="wide" tabindex="0" role="region" aria-label="Claims">'
+        f'<table id="claims"><thead><tr>{head}</tr></thead>'
+        f"<tbody>{''.join(lines)}</tbody></table></div>"
+    )
+
+
+def _choice(name: str, values) -> str:
+    options = "".join(f'<option value="{value}">{value}</option>' for value in values)
+    return (
+        f'<label>{name} <select name="{name}"><option value="">all</option>{options}</select>'
+        "</label> "
+    )
+
+
+_SCRIPT = """
+const form = document.querySelector("form");
+const lines = [...document.querySelectorAll("#claims tbody tr")];
+function show() {
+  let count = 0;
+  for (const line of lines) {
+    const fits = ["question", "verdict"].every(
+      name => !form[name].value || line.dataset[name] === form[name].value);
+    line.hidden = !fits;
+    count += fits;
+  }
+  form.querySelector("output").textContent = `${count} of ${lines.length} claims`;
+}
+form.hidden = false;
+form.addEventListener("change", show);
+form.addEventListener("submit", event => event.preventDefault());
+show();
+"""
+
+# Colours of the verdicts on white and on black, both with a contrast of 4.5 or more.
+_COLOURS = {
+    "confirmed": ("#1b7f3b", "#6fd08c"),
+    "exceeded": ("#0b62a8", "#7ab8ff"),
+    "corrected": ("#9a5200", "#f0b060"),
+    "added": ("#5b3fa0", "#b9a3f5"),
+    "not-run": ("#5f5f5f", "#b5b5b5"),
+    "failed": ("#b00020", "#ff8a8a"),
+}
+_STYLE = (
+    "".join(
+        f".{name} {{ --verdict: light-dark({light}, {dark}) }}\n"
+        for name, (light, dark) in _COLOURS.items()
+    )
+    + """
+main { max-width: 84rem }
+.badge { color: var(--verdict); font-weight: bold; white-space: nowrap }
+.wide { overflow-x: auto } .wide table { width: 100% }
+.ok { color: light-dark(#1b7f3b, #6fd08c) }
+.findings, .unreadable { color: var(--problem); font-weight: bold }
+.bar { display: flex; min-width: 10rem; height: 1.4rem; border-radius: 4px; overflow: hidden }
+.bar span { background: var(--verdict); color: var(--paper); font-size: 12px;
+  text-align: center; overflow: hidden }
+form { position: sticky; top: 0; background: var(--paper); padding: .5rem 0 }
+select { font: inherit; padding: .2rem .4rem }
+td { overflow-wrap: anywhere; min-width: 7rem } td:last-child { min-width: 10rem }
+td:nth-child(2), td.ok { min-width: 4rem } #claims td:nth-child(2) { min-width: 14rem }
+[hidden] { display: none }
+@media (max-width: 40rem) { main { padding: .5rem } th, td { padding: .25rem .3rem } }
+@media print { form { display: none } .wide { overflow: visible }
+  .bar span, .badge { print-color-adjust: exact } tr { break-inside: avoid } }
+"""
+)

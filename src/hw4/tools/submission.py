@@ -1,0 +1,269 @@
+"""Read a submitted notebook, whatever it is: cells as plain values, or the name of what is wrong.
+
+JSON is parsed once and the few keys that grading needs are checked by hand: a validation against
+the notebook schema takes longer than everything else together, and stops at the first fault.
+"""
+
+import json
+import os
+import re
+import stat
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+LARGEST = 32 * 2**20  # bytes; the committed notebooks have at most 2 MB
+OUTPUT_TEXTS = {
+    "stream": ("name", "text"),
+    "error": ("ename", "evalue", "traceback"),
+    "display_data": ("data",),
+    "execute_result": ("data",),
+}
+# Control characters, signs that turn the writing direction, and halves of surrogate pairs.
+_UNSEEN = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff]"
+)
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong: its class, the number of the cell where there is one, and words."""
+
+    kind: str
+    cell: int | None
+    text: str
+
+
+class Unreadable(Exception):  # noqa: N818 - says what the file is
+    """A file that is no readable notebook; `kind` names the class of failure."""
+
+    def __init__(self, kind: str, text: str):
+        super().__init__(text)
+        self.kind, self.text = kind, text
+
+
+@dataclass
+class Cell:
+    """One cell; `number` counts all cells of the notebook from 1."""
+
+    number: int
+    kind: str
+    id: str | None
+    source: str
+    tags: tuple[str, ...] = ()
+    count: int | None = None
+    outputs: list[dict] = field(default_factory=list)
+    attachments: dict = field(default_factory=dict)
+
+
+@dataclass
+class Notebook:
+    """The cells of a notebook and what was malformed about it."""
+
+    path: Path
+    cells: list[Cell]
+    problems: list[Problem]
+    seconds: float | None = None
+
+    @property
+    def code(self) -> list[Cell]:
+        """The cells that a kernel executes."""
+        return [cell for cell in self.cells if cell.kind == "code" and cell.source.strip()]
+
+
+def visible(text: object, newlines: bool = False) -> str:
+    """Show what a terminal or an eye would not: escapes, control and direction signs.
+
+    >>> print(visible("a\\x1b[2J\\u202eb"))
+    a\\x1b[2J\\u202eb
+    """
+
+    def shown(match):
+        code = ord(match[0])
+        if newlines and match[0] in "\n\t":
+            return match[0]
+        return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"
+
+    return _UNSEEN.sub(shown, str(text))
+
+
+def shortened(text: object, most: int = 200) -> str:
+    """Return `visible` text with its middle left out when it is longer than `most` signs."""
+    text = visible(str(text)[: 2 * most])
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+def find(paths: Iterable[Path]) -> list[Path]:
+    """Return files as they are named, and of every folder all notebooks below it, sorted.
+
+    Raises:
+        FileNotFoundError: a path that does not exist.
+    """
+    found: dict[Path, None] = {}
+    for path in paths:
+        if not os.path.lexists(path):
+            raise FileNotFoundError(
+                f"notebooks must be existing files or folders; got {visible(path)!r}. "
+                "Correct the path."
+            )
+        found |= dict.fromkeys(_below(path) if path.is_dir() else [path])
+    return list(found)
+
+
+def _below(folder: Path) -> list[Path]:
+    def unreadable(error):
+        found.append(Path(error.filename))
+
+    found: list[Path] = []
+    for place, folders, files in os.walk(folder, onerror=unreadable):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        # a folder that is called like a notebook is a finding, not a place to look in silently
+        names = [*files, *folders]
+        found += [Path(place, name) for name in names if name.lower().endswith(".ipynb")]
+    return sorted(path for path in found if not path.name.startswith("."))
+
+
+def read(path: Path) -> Notebook:
+    """Read one notebook of format 4; a byte order mark is taken off.
+
+    Raises:
+        Unreadable: it is none, or cannot be read; says of which class the failure is.
+    """
+    text = _text(_content(path))
+    try:
+        odd_numbers: list[str] = []
+        document = json.loads(text, parse_constant=lambda name: odd_numbers.append(name) or name)
+    except RecursionError:
+        raise Unreadable("too deep", "its JSON is nested too deeply") from None
+    except ValueError as error:
+        raise Unreadable("damaged", f"not JSON: {shortened(error)}") from None
+    if not isinstance(document, dict) or not {"cells", "worksheets"} & set(document):
+        raise Unreadable("not a notebook", "JSON, but without the cells of a notebook")
+    version = document.get("nbformat")
+    if version != 4 or isinstance(version, bool):
+        raise Unreadable(
+            "format", f"nbformat must be the number 4; got {shortened(repr(version))}. Save it anew"
+        )
+    problems = []
+    if odd_numbers:
+        problems.append(Problem("malformed", None, f"{odd_numbers[0]} is no number of JSON"))
+    if _SURROGATE.search(text) and _has_surrogates(document):
+        problems.append(Problem("malformed", None, "halves of surrogate pairs in its text"))
+        document = _without_surrogates(document)
+    return _notebook(path, document, problems)
+
+
+def _content(path: Path) -> bytes:
+    """Return the bytes of a regular file, never waiting for a pipe or reading without an end."""
+    try:
+        handle = os.open(
+            path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+        )
+    except FileNotFoundError:
+        raise Unreadable("not a file", "a link to nothing, or removed meanwhile") from None
+    except PermissionError:
+        raise Unreadable("no permission", "it may not be read") from None
+    except OSError as error:
+        raise Unreadable("not a file", f"cannot be opened: {error.strerror}") from None
+    status = os.fstat(handle)
+    if not stat.S_ISREG(status.st_mode):
+        os.close(handle)
+        raise Unreadable("not a file", "a folder, pipe or device, not a regular file")
+    with os.fdopen(handle, "rb") as stream:
+        content = b"" if status.st_size > LARGEST else stream.read(LARGEST + 1)
+    if status.st_size > LARGEST or len(content) > LARGEST:
+        raise Unreadable("too large", f"more than {LARGEST >> 20} MiB, clear its largest outputs")
+    if not content.strip():
+        raise Unreadable("empty", "it has no content")
+    return content
+
+
+def _text(content: bytes) -> str:
+    if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        raise Unreadable("encoding", "UTF-16 or UTF-32, where notebooks are UTF-8")
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise Unreadable("encoding", f"not UTF-8: byte {error.start} is {error.reason}") from None
+    if "\0" in text:
+        raise Unreadable("damaged", f"a NUL byte at {text.index(chr(0))}")
+    return text
+
+
+def _notebook(path: Path, document: dict, problems: list[Problem]) -> Notebook:
+    raw = document.get("cells")
+    if not isinstance(raw, list):
+        raise Unreadable("malformed", "its cells are no list")
+    metadata = document.get("metadata")
+    if not isinstance(metadata, dict):
+        problems.append(Problem("malformed", None, "the notebook has no metadata"))
+        metadata = {}
+    cells = [_cell(number, cell, problems) for number, cell in enumerate(raw, 1)]
+    ours = metadata.get("hw4")
+    seconds = ours.get("seconds") if isinstance(ours, dict) else None
+    if not isinstance(seconds, int | float) or isinstance(seconds, bool):
+        seconds = None
+    return Notebook(path, cells, problems, seconds)
+
+
+def _cell(number: int, raw: object, problems: list[Problem]) -> Cell:
+    def part(key, kind, default, holder=None):
+        holder = raw if holder is None else holder
+        if isinstance(holder.get(key), kind):
+            return holder[key]
+        state = "has no" if key not in holder else "has a malformed"
+        problems.append(Problem("malformed", number, f"cell {number} {state} {key}"))
+        return default
+
+    if not isinstance(raw, dict):
+        problems.append(Problem("malformed", number, f"cell {number} is no cell"))
+        return Cell(number, "raw", None, "")
+    kind, metadata = part("cell_type", str, "raw"), part("metadata", dict, {})
+    tags = metadata.get("tags", [])
+    tags = tuple(tag for tag in tags if isinstance(tag, str)) if isinstance(tags, list) else ()
+    # Colab keeps the id in the metadata
+    ids = [i for i in (raw.get("id"), metadata.get("id")) if isinstance(i, str)]
+    cell = Cell(number, kind, ids[0] if ids else None, joined(part("source", str | list, "")), tags)
+    cell.source = "\n".join(line.rstrip() for line in cell.source.splitlines()).strip("\n")
+    if isinstance(raw.get("attachments"), dict):
+        cell.attachments = raw["attachments"]
+    if kind == "code":
+        if "execution_count" not in raw or isinstance(raw["execution_count"], bool):
+            part("execution_count", (), None)
+        else:
+            cell.count = part("execution_count", int | None, None)
+        for output in part("outputs", list, []):
+            type_ = output.get("output_type") if isinstance(output, dict) else None
+            if not isinstance(type_, str) or type_ not in OUTPUT_TEXTS:
+                problems.append(
+                    Problem("malformed", number, f"cell {number} has a malformed output")
+                )
+                continue
+            for key in OUTPUT_TEXTS[type_]:
+                wanted = dict if key == "data" else str | list
+                output[key] = part(key, wanted, {} if key == "data" else "", output)
+            cell.outputs.append(output)
+    return cell
+
+
+def joined(text: object) -> str:
+    """Return a text of a notebook, which may be stored as a list of its lines.
+
+    >>> joined(["a\\n", "b"])
+    'a\\nb'
+    """
+    return "".join(map(str, text)) if isinstance(text, list) else str(text)
+
+
+def _has_surrogates(document: dict) -> bool:
+    try:
+        json.dumps(document, ensure_ascii=False).encode("utf-8")
+    except UnicodeEncodeError:
+        return True
+    return False
+
+
+def _without_surrogates(document: dict) -> dict:
+    text = json.dumps(document, ensure_ascii=False)
+    return json.loads(text.encode("utf-8", "replace").decode("utf-8"))
