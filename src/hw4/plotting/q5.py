@@ -1,41 +1,90 @@
 """Figures of question 5."""
 
+import matplotlib.pyplot as plt
+
 from hw4.plotting import BLUE, GREY, ORANGE, RED, new_axes
 
 
-def kernel_over_input(input_size, kernel_size, dilation_rate, ax=None):
-    """Draw, along one axis, the taps of a dilated kernel over an input that may be too small.
+def kernel_places(input_size, kernel_size, strides=1, dilation_rate=1, padding=(0, 0), ax=None):
+    """Draw, along one axis, every place where a kernel can be put down, or why there is none.
 
     Args:
         input_size: number of input pixels.
         kernel_size: number of taps.
-        dilation_rate: distance between neighbouring taps, pixels.
+        strides: pixels between neighbouring places.
+        dilation_rate: pixels between neighbouring taps.
+        padding: (before, after), zeros at the two ends of the input.
         ax: where to draw; a new figure by default.
 
     Returns:
-        The Axes: one square an input pixel, one disc a tap, red where it falls beside the input.
+        The Axes: squares for the input, below, and a line of discs for each place, above; red where
+        a tap of a kernel that does not fit falls beside the input.
     """
-    ax = new_axes(ax, figsize=(9, 1.9))
-    taps = [dilation_rate * tap for tap in range(kernel_size)]
-    span = taps[-1] + 1
-    ax.scatter(range(input_size), [0] * input_size, marker="s", s=90, color=GREY, label="input")
-    ax.plot([0, span - 1], [1, 1], color=BLUE, zorder=0)
-    for inside, colour, label in ((True, BLUE, "tap"), (False, RED, "tap beside the input")):
-        chosen = [tap for tap in taps if (tap < input_size) is inside]
+    before, after = padding
+    span = dilation_rate * (kernel_size - 1) + 1
+    count = (input_size + before + after - span) // strides + 1
+    lines = max(count, 1)
+    ax = new_axes(ax, figsize=(9, 1.5 + 0.2 * lines))
+    inside = dict.fromkeys(range(input_size), "input")
+    zeros = [*range(-before, 0), *range(input_size, input_size + after)]
+    inside |= dict.fromkeys(zeros, "zero")
+    taps = [
+        (place * strides - before + tap * dilation_rate, place + 1)
+        for place in range(lines)
+        for tap in range(kernel_size)
+    ]
+    for place in range(lines):
+        first = place * strides - before
+        ax.plot([first, first + span - 1], [place + 1] * 2, color=GREY, linewidth=1, zorder=0)
+    squares = {"marker": "s", "s": 80}
+    ax.scatter(range(input_size), [0] * input_size, color=GREY, label="input", **squares)
+    if zeros:
+        empty = {"facecolor": "none", "edgecolor": GREY}
+        ax.scatter(zeros, [0] * len(zeros), label="zero", **empty, **squares)
+    styles = (
+        ("input", BLUE, "tap"),
+        ("zero", ORANGE, "tap on a zero"),
+        (None, RED, "tap beside the input"),
+    )
+    for where, colour, label in styles:
+        chosen = [tap for tap in taps if inside.get(tap[0]) == where]
         if chosen:
-            ax.scatter(chosen, [1] * len(chosen), s=90, color=colour, label=label)
-            ax.vlines(chosen, 0, 1, color=colour, linestyles=":", linewidth=1)
+            ax.scatter(*zip(*chosen, strict=True), s=50, color=colour, label=label)
+    total = f"{input_size} + {before + after}" if zeros else f"{input_size}"
+    formula = f"floor(({total} − {span}) / {strides}) + 1 = {count}"
     ax.set(
-        title=f"A kernel of {kernel_size} taps, {dilation_rate} apart, spans {span} pixels; "
-        f"the input has {input_size}",
+        title=f"{'no place' if count < 1 else f'places {count}'}: {formula}",
         xlabel="pixel",
-        yticks=[],
-        ylim=(-0.6, 1.6),
-        xlim=(-1, max(span, input_size)),
+        yticks=range(1, count + 1),
+        ylabel="place",
+        ylim=(-0.8, lines + 0.8),
     )
     ax.grid(visible=False)
     ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     return ax
+
+
+def explorer():
+    """Show sliders for all numbers of `kernel_places` beside its drawing, in a live notebook.
+
+    Returns:
+        The drawing function; its `widget` holds the sliders.
+    """
+    import ipywidgets
+
+    @ipywidgets.interact(
+        input_size=(3, 30),
+        kernel=(1, 7),
+        stride=(1, 4),
+        dilation=(1, 8),
+        before=(0, 8),
+        after=(0, 8),
+    )
+    def draw(input_size=11, kernel=5, stride=2, dilation=8, before=0, after=0):
+        kernel_places(input_size, kernel, stride, dilation, (before, after))
+        plt.show()
+
+    return draw
 
 
 def same_padding_picture(cases, ax=None):
@@ -48,7 +97,7 @@ def same_padding_picture(cases, ax=None):
     Returns:
         The Axes: bars to the left are zeros before, bars to the right zeros after.
     """
-    ax = new_axes(ax, figsize=(7, 0.9 + 0.38 * len(cases)))
+    ax = new_axes(ax, figsize=(7, 1.2 + 0.38 * len(cases)))
     labels = list(cases)
     before, after = zip(*cases.values(), strict=True)
     ax.barh(labels, [-zeros for zeros in before], color=BLUE, label="before")
@@ -58,7 +107,12 @@ def same_padding_picture(cases, ax=None):
     ax.bar_label(right, labels=[str(zeros) for zeros in after], padding=3)
     ax.axvline(0, color=GREY, linewidth=1)
     widest = max(*before, *after) + 1
-    ax.set(xlabel="zeros, in pixels", xlim=(-widest, widest), xticks=[])
+    ax.set(
+        title='The zeros of "same": an odd total has one more after the input',
+        xlabel="zeros, in pixels",
+        xlim=(-widest, widest),
+        xticks=[],
+    )
     ax.invert_yaxis()
     ax.grid(visible=False)
     ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
