@@ -16,7 +16,7 @@ export MPLCONFIGDIR := $(CURDIR)/build/cache/matplotlib
 export IPYTHONDIR := $(CURDIR)/build/cache/ipython
 .NOTPARALLEL:
 
-.PHONY: help ready run test test-fast lint unit notebooks lab refresh weights bench publish doctor clean
+.PHONY: help ready run test test-fast test-report lint unit notebooks lab refresh weights bench publish doctor clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -42,6 +42,9 @@ notebooks: ready
 	  else failed=$$((failed + 1)); fi; done; \
 	  $(BIN)/hw4 report || failed=$$((failed + 1)); \
 	  echo "notebooks: $$passed passed, $$failed failed"; test $$failed = 0
+
+test-report: ready  ## the pages of the report in headless Chromium, where there is one
+	@$(BIN)/python -m pytest tests/tools/test_offline_html.py
 
 lab: ready  ## open the notebooks in JupyterLab
 	@$(BIN)/jupyter lab --notebook-dir=notebooks

@@ -227,9 +227,11 @@ def _pair(ours: list[Cell], theirs: list[Cell]) -> list[tuple[Cell, Cell]]:
     return pairs
 
 
-def _difference(ours: str, theirs: str) -> list[str]:
+def _difference(
+    ours: str, theirs: str, names: tuple[str, str] = ("reference", "submission"), around: int = 1
+) -> list[str]:
     lines = difflib.unified_diff(
-        ours.splitlines(), theirs.splitlines(), "reference", "submission", lineterm="", n=1
+        ours.splitlines(), theirs.splitlines(), *names, lineterm="", n=around
     )
     lines = [shortened(line) for line in lines]
     return lines[:40] + ["…"] * (len(lines) > 40)
@@ -461,6 +463,8 @@ def _decide(grade: Grade, ours: dict, theirs: dict, cell: Cell) -> dict:
     claim["verdict"] = _verdict(ours, theirs["measured"])
     if claim["verdict"] == "failed":
         text = f"claim {id_} failed: measured {measured(claim)}"
+        if "must be" not in text:
+            text += f", must be {shortened(claims.number_text(ours['expected']))}"
         grade.add("claim failed", text, cell)
     elif theirs["verdict"] != claim["verdict"]:
         text = f"claim {id_} says {shortened(repr(theirs['verdict']))}, but it is "
@@ -522,7 +526,8 @@ def _check_table(grade: Grade, entries: list[dict], data: dict, cell: Cell) -> N
     for kind, expected in shown.items():
         found = joined(data.get(kind, ""))
         if found != expected:
-            changed = "\n".join(_difference(_lines(expected), _lines(found)))
+            names = ("from the JSON", "as shown")
+            changed = "\n".join(_difference(_lines(expected), _lines(found), names, around=0))
             grade.add("table", f"its {kind} does not follow from its JSON:\n{changed}", cell)
 
 

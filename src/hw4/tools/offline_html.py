@@ -148,6 +148,11 @@ def markdown(source: str) -> str:
 class _MathMLRenderer(IPythonRenderer):
     """Markdown whose formulas are MathML, where nbconvert leaves them to a remote script."""
 
+    def heading(self, text: str, level: int, **attrs) -> str:
+        """Give a heading the id that Jupyter's own links use."""
+        id_ = html.escape(re.sub("<[^>]*>", "", text).strip().replace(" ", "-"))
+        return f'<h{level} id="{id_}">{text}</h{level}>\n'
+
     def block_math(self, body: str) -> str:
         return formula(body, "block")
 

@@ -182,7 +182,7 @@ def _not_run(pages: dict[str, Grade]) -> str:
         for claim in found.claims
         if claim["verdict"] == "not run"
     ]
-    inside = f"<ul>{''.join(items)}</ul>" if items else "<p>Everything ran.</p>"
+    inside = f"<ul>{''.join(items)}</ul>" if items else "<p>No claim says that it was not run.</p>"
     return f"<h2>What was not run, and why</h2>{inside}"
 
 
@@ -262,6 +262,8 @@ function show() {
   }
   form.querySelector("output").textContent = `${count} of ${lines.length} claims`;
 }
+for (const [name, value] of new URLSearchParams(location.search))
+  if (form[name]) form[name].value = value;
 form.hidden = false;
 form.addEventListener("change", show);
 form.addEventListener("submit", event => event.preventDefault());
@@ -293,7 +295,8 @@ main { max-width: 84rem }
   text-align: center; overflow: hidden }
 form { position: sticky; top: 0; background: var(--paper); padding: .5rem 0 }
 select { font: inherit; padding: .2rem .4rem }
-td { overflow-wrap: anywhere; min-width: 7rem } td:last-child { min-width: 10rem }
+td { overflow-wrap: anywhere; min-width: 7rem } td:last-child { min-width: 16rem }
+#claims td:last-child { min-width: 7rem } td.unreadable { white-space: nowrap }
 td:nth-child(2), td.ok { min-width: 4rem } #claims td:nth-child(2) { min-width: 14rem }
 [hidden] { display: none }
 @media (max-width: 40rem) { main { padding: .5rem } th, td { padding: .25rem .3rem } }
