@@ -132,7 +132,7 @@ def test_what_each_notebook_needs_and_no_more():
 
 @pytest.mark.parametrize("question", QUESTIONS)
 def test_everything_needed_is_pinned_or_comes_with_what_is(question):
-    comes_along = {"jax", "torch", "cycler"}  # backends of choice; Matplotlib's own
+    comes_along = {"jax", "torch"} | {"cycler", "ipywidgets"}  # with Matplotlib, with Jupyter
     pinned = {colab.normal(line.split("==")[0]) for line in REQUIREMENTS.splitlines()}
     assert colab.needed(question) - comes_along <= pinned
 

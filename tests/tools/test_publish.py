@@ -1,5 +1,6 @@
 """One address: every copy agrees with pyproject.toml, and publishing changes all of them."""
 
+import json
 import shutil
 
 import nbformat
@@ -96,3 +97,10 @@ def test_wrong_calls_change_nothing(checkout, capsys, repository, tag, message):
 def test_without_arguments_the_copies_are_brought_up_to_date(checkout, capsys):
     assert publish.main(["", ""]) == 0
     assert capsys.readouterr().out.endswith(": 0 files changed\n")
+
+
+def test_a_notebook_of_another_layout_is_refused(checkout):
+    (path,) = checkout.glob("notebooks/q6*.ipynb")
+    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8"))), encoding="utf-8")
+    with pytest.raises(ValueError, match="notebook of q6 must be written as nbformat writes it"):
+        publish.publish("owner/name")

@@ -39,22 +39,36 @@ def stamped(text: str, repository: str, tag: str) -> str:
 
 
 def stamp_notebook(text: str, question: str, repository: str, tag: str) -> str:
-    """Return a notebook with its first cell and badges up to date, outputs untouched.
+    """Return a notebook with its first cell and badges up to date, everything else untouched.
 
     Args:
         text: the notebook, JSON.
         question: `q1` to `q7`.
         repository: owner/name.
         tag: tag or branch.
+
+    Raises:
+        ValueError: a file that nbformat has not written.
     """
-    book = json.loads(text)
-    for cell in book["cells"]:
-        source = stamped("".join(cell["source"]), repository, tag)
+    for cell in json.loads(text)["cells"]:
+        old = "".join(cell["source"])
+        new = stamped(old, repository, tag)
         if "bootstrap" in cell["metadata"].get("tags", []):
-            source = colab.bootstrap_cell(question)
-        cell["source"] = source.splitlines(keepends=True)
-    # as nbformat writes it
-    return json.dumps(book, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
+            new = colab.bootstrap_cell(question)
+        if new != old:
+            if _as_stored(old) not in text:
+                raise ValueError(
+                    f"the notebook of {question} must be written as nbformat writes it; got another "
+                    f"layout. Execute it again: hw4 run --in-place {question}."
+                )
+            text = text.replace(_as_stored(old), _as_stored(new))
+    return text
+
+
+def _as_stored(source: str) -> str:
+    """Return a cell's source as nbformat writes it, so that the rest of a file stays as it is."""
+    lines = json.dumps(source.splitlines(keepends=True), indent=1, ensure_ascii=False)
+    return '"source": ' + lines.replace("\n", "\n   ")
 
 
 def stamp() -> list[Path]:
