@@ -58,8 +58,8 @@ def stamp_notebook(text: str, question: str, repository: str, tag: str) -> str:
         if new != old:
             if _as_stored(old) not in text:
                 raise ValueError(
-                    f"the notebook of {question} must be written as nbformat writes it; got another "
-                    f"layout. Execute it again: hw4 run --in-place {question}."
+                    f"the notebook of {question} must be written as nbformat writes it; got "
+                    f"another layout. Execute it again: hw4 run --in-place {question}."
                 )
             text = text.replace(_as_stored(old), _as_stored(new))
     return text
