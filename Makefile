@@ -36,7 +36,7 @@ unit: ready
 
 # One process a notebook, one after another: TensorFlow kernels share the cores badly.
 notebooks: ready
-	@trap 'exit 130' INT; passed=0; failed=0; for notebook in notebooks/q*.ipynb; do \
+	@trap 'exit 130' INT; passed=0; failed=0; for notebook in $(foreach name,$(or $(NOTEBOOKS),q),notebooks/$(name)*.ipynb); do \
 	  echo "== $$notebook"; \
 	  if $(BIN)/python -m pytest $(NBVAL) $$notebook; then passed=$$((passed + 1)); \
 	  else failed=$$((failed + 1)); fi; done; \
