@@ -6,11 +6,10 @@ Scientific Data 9, 222 (2022), figshare 14825193, CC BY 4.0: `dataset.csv` with 
 in `images_part1` to `images_part4`. Loading reads no pixels: those are streamed by `batches`.
 """
 
-import csv
 import functools
 import hashlib
 import os
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,13 +18,11 @@ import numpy as np
 import pandas as pd
 
 from hw4 import runtime
-from hw4.radiographs import splits
-from hw4.radiographs.phantom import CSV_NAME, FRACTURE_CLASS, FRACTURES_NAME, MARK, write_phantom
-from hw4.radiographs.png import decode, ending_problem
+from hw4.radiographs import annotations, files, splits
+from hw4.radiographs.phantom import CSV_NAME, FRACTURES_NAME, MARK, write_phantom
 
 __all__ = ["DataError", "Radiographs", "load", "write_phantom"]
 
-LABELS = {"": 0, "0": 0, "0.0": 0, "false": 0, "1": 1, "1.0": 1, "true": 1}
 _BOX_FOLDERS = ("labels", "folder_structure/yolov5/labels", "yolov5/labels")
 
 
@@ -54,7 +51,9 @@ class Radiographs:
         """Count the usable images."""
         return len(self.stems)
 
-    def split(self, by: str = "patient", test_share: float = 0.2, seed: int = 7):
+    def split(
+        self, by: str = "patient", test_share: float = 0.2, seed: int = 7
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Return the indices of the training and of the test images, both sorted.
 
         `patient` keeps all images of a patient on one side and both shares as close to
@@ -66,8 +65,41 @@ class Radiographs:
         """
         return splits.split(self.labels, self.patients, by, test_share, seed)
 
+    def positions(self, index=None) -> np.ndarray:
+        """Return the positions, (n,) from 0, that an index means, as NumPy understands it.
+
+        Args:
+            index: None for all, a slice, a mask of one truth value an image, or integers, negative
+                ones counting from the end.
+
+        Raises:
+            ValueError: a mask of another length, numbers out of range, or no integers.
+        """
+        everything = np.arange(len(self))
+        if index is None or isinstance(index, slice):
+            return everything[slice(None) if index is None else index]
+        wanted = np.asarray(index)
+        if wanted.dtype == bool and wanted.shape != everything.shape:
+            raise ValueError(
+                f"index must be a mask of {len(self):,} truth values; got shape {wanted.shape}. "
+                "Compare a whole column, such as labels == 1."
+            )
+        if not wanted.size and wanted.ndim == 1:
+            return everything[:0]
+        if wanted.ndim != 1 or wanted.dtype.kind not in "biu":
+            raise ValueError(
+                f"index must be a slice, a mask or a list of integers; got {wanted.dtype} of shape "
+                f"{wanted.shape}. Name positions such as [0, 1]."
+            )
+        if wanted.dtype != bool and not -len(self) <= wanted.min() <= wanted.max() < len(self):
+            raise ValueError(
+                f"index must be from {-len(self)} to {len(self) - 1}; got "
+                f"{wanted.min()} to {wanted.max()}. Name positions of these {len(self):,} images."
+            )
+        return everything[wanted]
+
     def batches(self, size: int = 224, batch_size: int = 64, index=None) -> Iterator[tuple]:
-        """Yield (images, labels, positions) of at most `batch_size` radiographs at a time.
+        """Return an iterator over (images, labels, positions) of at most `batch_size` radiographs.
 
         Images are (b, size, size, 3) uint8, three equal channels; `positions` says which of this
         object's entries they are. A file that cannot be read is left out of its batch and named
@@ -76,26 +108,35 @@ class Radiographs:
         Args:
             size: height and width in pixels.
             batch_size: at least 1; nothing else is held in memory.
-            index: positions to read, in this order; all by default.
+            index: what to read, in this order, as `positions` takes it; all by default.
 
         Raises:
-            DataError: an unreadable file in strict mode.
+            ValueError: a size or index out of range.
+            DataError: an unreadable file in strict mode, or none that is readable.
         """
-        for name, value in (("size", size), ("batch_size", batch_size)):
-            if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-                raise ValueError(f"{name} must be a positive integer; got {value!r}. Try 64.")
-        index = np.arange(len(self)) if index is None else np.asarray(index, dtype=int)
-        for start in range(0, len(index), batch_size):
+        size = runtime.integer("size", size, 1, cure="Try 224.")
+        batch_size = runtime.integer("batch_size", batch_size, 1, cure="Try 64.")
+        return self._stream(size, batch_size, self.positions(index))
+
+    def _stream(self, size: int, batch_size: int, positions: np.ndarray) -> Iterator[tuple]:
+        empty = len(positions) > 0
+        for start in range(0, len(positions), batch_size):
             kept, images = [], []
-            for position in index[start : start + batch_size]:
+            for position in positions[start : start + batch_size]:
                 try:
-                    images.append(decode(self.paths[position], size))
+                    images.append(files.decode(self.paths[position], size))
                     kept.append(position)
                 except ValueError as error:
                     self.report("unreadable", str(self.stems[position]), str(error))
             if kept:
+                empty = False
                 kept = np.array(kept)
                 yield np.stack(images), self.labels[kept], kept
+        if empty:
+            raise DataError(
+                f"index must name at least one readable file; got {len(positions):,} unreadable "
+                f"ones: {_some(self.problems['unreadable'], 5)}. Restore them."
+            )
 
     def images(self, size: int = 224, index=None) -> np.ndarray:
         """Return the radiographs of `index` as one array (n, size, size, 3) uint8, in memory.
@@ -103,13 +144,17 @@ class Radiographs:
         Raises:
             DataError: one of them cannot be read, as rows would no longer fit the labels.
         """
-        wanted = len(self) if index is None else len(index)
-        parts = [images for images, _, _ in self.batches(size, index=index)]
-        images = np.concatenate(parts) if parts else np.empty((0, size, size, 3), np.uint8)
-        if len(images) != wanted:
+        wanted = self.positions(index)
+        size = runtime.integer("size", size, 1, cure="Try 224.")
+        images, read = np.empty((len(wanted), size, size, 3), np.uint8), 0
+        for part, _, _ in self.batches(size, index=wanted):
+            images[read : read + len(part)] = part
+            read += len(part)
+        if read != len(wanted):
             raise DataError(
-                f"index must name readable files; got {wanted - len(images)} unreadable of "
-                f"{wanted}, see problems['unreadable']. Use batches, which says what it left out."
+                f"index must name readable files; got {len(wanted) - read} unreadable of "
+                f"{len(wanted)}, see problems['unreadable']. Use batches, which says what it left "
+                "out."
             )
         return images
 
@@ -117,14 +162,21 @@ class Radiographs:
         """Return the marked fractures of one image, (centre x, centre y, width, height) each.
 
         Shares of the image's width and height, read from the box files in YOLO form (fracture is
-        class 3) where the folder has them; an empty list otherwise.
+        class 3) where the folder has them; an empty list otherwise. Rows that are none are left
+        out and the image is named in `problems["damaged boxes"]`.
         """
+        position = runtime.integer("position", position, -len(self), len(self) - 1)
+        stem = str(self.stems[position])
         for name in _BOX_FOLDERS:
-            path = self.folder / name / f"{self.stems[position]}.txt"
-            if path.is_file():
-                rows = [line.split() for line in path.read_text(encoding="utf-8").splitlines()]
-                found = [row for row in rows if row and int(row[0]) == FRACTURE_CLASS]
-                return [tuple(map(float, row[1:5])) for row in found]
+            path = self.folder / name / f"{stem}.txt"
+            if os.path.lexists(path):
+                try:
+                    boxes, damaged = annotations.read_boxes(path)
+                except ValueError as error:
+                    boxes, damaged = [], [str(error)]
+                for detail in damaged:
+                    self.report("damaged boxes", stem, f"{detail}.")
+                return boxes
         return []
 
     def fractures(self, size: int = 224) -> pd.DataFrame:
@@ -184,11 +236,16 @@ class Radiographs:
 def load(folder: str | Path | None = None, strict: bool = False) -> Radiographs:
     """Find the radiographs of `folder` and everything that is wrong with them.
 
-    Reported by name in `problems`, and left out: `missing file`, `unreadable` (empty, cut off or
-    no PNG; damage further inside is found when the pixels are read), `unknown label`, `missing
-    filestem`, and `contradictory label` (listed more than once with different labels). Reported
-    without being left out: `duplicate row` and `duplicate file` (the first one counts), `file
-    without row`, and `empty class`.
+    Reported by name in `problems`, and left out: `missing file`; `unreadable` (empty, cut off, no
+    PNG, too large, no regular file; damage further inside is found when the pixels are read);
+    `damaged row` (too many or too few fields, an open quote); `missing filestem`; `unknown label`;
+    `unknown patient`; `contradictory label` and `contradictory patient` (listed more than once,
+    differently).
+
+    Reported without being left out: `duplicate row` and `duplicate file` (the first one counts),
+    `file without row`, `bytes after the end` of a PNG file, `patient differs from stem`
+    (`patient_id` counts), `patient guessed from stem` (no name of the published form and no
+    `patient_id`), `text that is not UTF-8` (read as Latin-1), and `empty class`.
 
     Args:
         folder: where `dataset.csv` is; by default what `HW4_GRAZPEDWRI` names.
@@ -199,7 +256,8 @@ def load(folder: str | Path | None = None, strict: bool = False) -> Radiographs:
 
     Raises:
         FileNotFoundError: no folder is named, or it has no `dataset.csv`.
-        ValueError: the table lacks a column, or (DataError) any problem in strict mode.
+        ValueError: the table lacks a column, or (DataError) nothing is usable, or there is any
+            problem in strict mode.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as place:
@@ -212,77 +270,37 @@ def load(folder: str | Path | None = None, strict: bool = False) -> Radiographs:
             f"folder must hold {CSV_NAME}; got {folder}. Name the folder of GRAZPEDWRI-DX, set "
             "HW4_GRAZPEDWRI, or draw a stand-in with write_phantom."
         )
-    problems: dict[str, list[str]] = {}
-    files = _find_files(folder, problems)
-    labels = _read_table(folder / CSV_NAME, problems)
-    problems["missing file"] = [stem for stem in labels if stem not in files]
-    problems["file without row"] = sorted(set(files) - set(labels) - _named(problems))
-    present = [stem for stem in labels if stem in files]
-    problems["unreadable"] = [stem for stem in present if ending_problem(files[stem])]
-    damaged = set(problems["unreadable"])
-    stems = [stem for stem in present if stem not in damaged]
-    classes = {labels[stem] for stem in stems}
-    problems["empty class"] = [str(label) for label in (0, 1) if label not in classes]
-    problems = {kind: names for kind, names in problems.items() if names}
-    if strict and problems:
-        listed = "; ".join(f"{kind}: {', '.join(names[:20])}" for kind, names in problems.items())
-        raise DataError(f"folder must be free of problems; got {listed}. Mend it or see load().")
-    source = MARK if any(MARK in stem for stem in stems) else "real"
+    problems: dict[str, list[str]] = defaultdict(list)
+    found = files.find(folder, problems)
+    rows = annotations.read_table(folder / CSV_NAME, problems)
+    problems["missing file"] += [stem for stem in rows if stem not in found]
+    named = {name for names in problems.values() for name in names}
+    problems["file without row"] += sorted(set(found) - set(rows) - named)
+    stems = []
+    for stem in (stem for stem in rows if stem in found):
+        kind, _ = files.ends_problem(found[stem]) or (None, None)
+        if kind:
+            problems[kind].append(stem)
+        if kind != "unreadable":
+            stems.append(stem)
+    classes = {rows[stem][0] for stem in stems}
+    problems["empty class"] += [str(label) for label in (0, 1) if label not in classes]
+    problems = {kind: list(dict.fromkeys(names)) for kind, names in problems.items() if names}
+    if problems and (strict or not stems):
+        wanted = "be free of problems" if strict else "hold at least one usable image"
+        listed = "; ".join(f"{kind}: {_some(names, 20)}" for kind, names in problems.items())
+        raise DataError(f"folder must {wanted}; got {listed}. Mend it or see load().")
     return Radiographs(
         folder,
-        source,
+        MARK if any(MARK in stem for stem in stems) else "real",
         np.array(stems, dtype=str),
-        np.array([labels[stem] for stem in stems], dtype=np.int64),
-        np.array([stem.split("_")[0] for stem in stems], dtype=str),
-        tuple(files[stem] for stem in stems),
+        np.array([rows[stem][0] for stem in stems], dtype=np.int64),
+        np.array([rows[stem][1] for stem in stems], dtype=str),
+        tuple(found[stem] for stem in stems),
         strict,
         problems,
     )
 
 
-def _find_files(folder: Path, problems: dict) -> dict[str, Path]:
-    """Map every stem to its file, from the folder itself and from its `images*` folders."""
-    parts = sorted(path for path in folder.glob("images*") if path.is_dir())
-    files: dict[str, Path] = {}
-    for place in (folder, *parts):
-        for entry in sorted(os.scandir(place), key=lambda entry: entry.name):
-            stem, extension = os.path.splitext(entry.name)
-            if extension.lower() != ".png":
-                continue
-            if stem in files:
-                problems.setdefault("duplicate file", []).append(stem)
-            files.setdefault(stem, Path(entry.path))
-    return files
-
-
-def _read_table(path: Path, problems: dict) -> dict[str, int]:
-    """Map every stem to its label, without those that have none or two."""
-    with path.open(newline="", encoding="utf-8-sig") as stream:
-        reader = csv.DictReader(stream)
-        lacking = {"filestem", "fracture_visible"} - set(reader.fieldnames or ())
-        if lacking:
-            raise ValueError(
-                f"{CSV_NAME} must have the columns filestem and fracture_visible; got "
-                f"{reader.fieldnames}. Restore the published table."
-            )
-        rows = [(row["filestem"] or "", row["fracture_visible"] or "") for row in reader]
-    labels: dict[str, int | None] = {}
-    for line, (stem, text) in enumerate(((a.strip(), b.strip()) for a, b in rows), start=2):
-        label = LABELS.get(text.lower())
-        if not stem:
-            problems.setdefault("missing filestem", []).append(f"line {line}")
-        elif label is None:
-            problems.setdefault("unknown label", []).append(stem)
-            labels[stem] = None
-        elif stem in labels and labels[stem] != label:
-            problems.setdefault("contradictory label", []).append(stem)
-            labels[stem] = None
-        elif stem in labels:
-            problems.setdefault("duplicate row", []).append(stem)
-        else:
-            labels[stem] = label
-    return {stem: label for stem, label in labels.items() if label is not None}
-
-
-def _named(problems: dict) -> set[str]:
-    return {name for names in problems.values() for name in names}
+def _some(names: list[str], most: int) -> str:
+    return ", ".join(names[:most]) + (f", … {len(names):,} in all" if len(names) > most else "")
