@@ -52,7 +52,7 @@ lab: ready  ## open the notebooks in JupyterLab
 refresh: ready  ## execute the notebooks in place, to commit new outputs
 	@$(BIN)/hw4 run --in-place $(NOTEBOOKS)
 
-weights: ready  ## fetch and verify the ImageNet weights of question 2
+weights: ready  ## fetch the official float32 ImageNet weights (an option)
 	@$(BIN)/python -m hw4.transfer.weights
 
 bench: ready  ## run the side-by-side measurements

@@ -19,7 +19,7 @@ LEAVES = {
     "conv_shapes": set(),
     "grad_cam": {"keras", "numpy", "cv2", "tensorflow", "torch", "jax"},
 }
-BACKEND_SWITCHES = {"runtime", "score_graph", "fine_tuning"}
+BACKEND_SWITCHES = {"runtime", "score_graph"}
 
 
 def module_of(path: Path) -> str:

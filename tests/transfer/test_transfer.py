@@ -1,8 +1,5 @@
 """Question 2's machinery on tiny images: backbones, features, heads, controls and diagnosis."""
 
-import os
-import subprocess
-import sys
 import warnings
 
 import keras
@@ -10,16 +7,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import binomtest
 from sklearn import metrics
 
 from hw4 import radiographs, transfer
-from hw4.transfer import collapse, comparison, features, preprocessing, scores
-from hw4.transfer import fine_tuning as finetune
-from hw4.transfer import scratch as control
+from hw4.transfer import collapse, comparison, features, fitting, preprocessing, scores
 from hw4.transfer import weights as pretrained
 
 SIZE = 32
+NAMES = ("VGG16", "ResNet50")
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +31,7 @@ def cache(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def classifiers():
-    return {name: transfer.build_classifier(name, size=SIZE) for name in transfer.BACKBONES}
+    return {name: transfer.build_classifier(name, "random", size=SIZE) for name in NAMES}
 
 
 # --- networks --------------------------------------------------------------------------------
@@ -52,7 +47,7 @@ def test_parameters_are_those_of_the_table(classifiers, name, total, head):
     found = sum(model.get_layer(layer).count_params() for layer in ("hidden", "output"))
     assert found == head
     assert transfer.build_head(transfer.BACKBONES[name].channels).count_params() == head
-    assert comparison._BACKBONE_PARAMETERS[name] == total - head
+    assert transfer.BACKBONES[name].parameters == total - head
 
 
 @pytest.mark.parametrize("name", ["VGG16", "ResNet50"])
@@ -66,7 +61,7 @@ def test_the_graph_is_flat_and_frozen_and_names_its_last_convolution(classifiers
 
 @pytest.mark.parametrize("name", ["VGG16", "ResNet50"])
 def test_a_frozen_network_is_bit_identical_after_training(name):
-    model = transfer.build_classifier(name, size=SIZE, seed=3)
+    model = transfer.build_classifier(name, "random", size=SIZE, seed=3)
     frozen = [w for layer in model.layers for w in layer.weights if layer.name not in _HEAD]
     before = [keras.ops.convert_to_numpy(weight).copy() for weight in frozen]
     x = np.random.default_rng(0).normal(0, 60, (8, SIZE, SIZE, 3)).astype("float32")
@@ -83,7 +78,9 @@ _HEAD = ("hidden", "output")
 
 
 def test_random_weights_follow_their_seed_alone():
-    models = [transfer.build_classifier("VGG16", size=SIZE, seed=seed) for seed in (1, 1, 2)]
+    models = [
+        transfer.build_classifier("VGG16", "random", size=SIZE, seed=seed) for seed in (1, 1, 2)
+    ]
     first, same, other = ([w for w in model.get_weights() if w.ndim == 4] for model in models)
     assert all((a == b).all() for a, b in zip(first, same, strict=True))
     assert not any((a == b).all() for a, b in zip(first, other, strict=True))
@@ -100,19 +97,13 @@ def test_senseless_networks_are_refused():
         transfer.build_head(4, activation="relu")
 
 
-def test_tuning_the_last_block_changes_it_and_the_head_and_nothing_else(data):
-    model = transfer.build_classifier("ResNet50", size=SIZE)
+@pytest.mark.parametrize("name", NAMES)
+def test_tuning_the_last_block_changes_it_and_the_head_and_nothing_else(data, name):
+    weights = transfer.find(name, "random")
+    model = transfer.build_classifier(name, weights, size=SIZE)
     before = {layer.name: layer.get_weights() for layer in model.layers if layer.weights}
-    history = finetune.fine_tune(
-        model,
-        "ResNet50",
-        data,
-        np.arange(12),
-        size=SIZE,
-        epochs=1,
-        batch_size=6,
-        learning_rate=0.01,
-    )
+    options = {"size": SIZE, "epochs": 1, "batch_size": 6, "learning_rate": 0.01}
+    history = transfer.fine_tune(model, name, data, weights, np.arange(12), **options)
     changed = {
         name
         for name, old in before.items()
@@ -120,25 +111,25 @@ def test_tuning_the_last_block_changes_it_and_the_head_and_nothing_else(data):
             (a != b).any() for a, b in zip(old, model.get_layer(name).get_weights(), strict=True)
         )
     }
-    assert changed == {*_HEAD, *(f"conv5_block3_{k}_conv" for k in (1, 2, 3))}
+    block = {"VGG16": "block5_conv{}", "ResNet50": "conv5_block3_{}_conv"}[name]
+    assert changed == {*_HEAD, *(block.format(k) for k in (1, 2, 3))}
     assert len(history["loss"]) == 1
 
 
-def test_a_stream_is_every_image_once_preprocessed(data):
-    stream = finetune.Stream(data, np.arange(10), "VGG16", size=SIZE, batch_size=4, seed=1)
-    batches = [stream[step] for step in range(len(stream))]
-    labels = np.concatenate([labels for _, labels in batches])
-    images = np.concatenate([images for images, _ in batches])
-    assert labels.shape == (10, 1)
-    expected = keras.applications.vgg16.preprocess_input(
-        data.images(SIZE, stream.index).astype("f4")
-    )
-    assert (images == expected).all()
-    assert (labels[:, 0] == data.labels[stream.index]).all()
-    order = stream.index.copy()
-    stream.on_epoch_end()
-    assert sorted(stream.index) == list(range(10))
-    assert (stream.index != order).any()
+def test_tuning_behind_the_cut_is_tuning_the_whole_network(data):
+    """The gradient that the last block gets from cached maps is that of the uncut network."""
+    weights = transfer.find("VGG16", "random")
+    train = np.arange(6)
+    cut, whole = (transfer.build_classifier("VGG16", weights, size=SIZE) for _ in range(2))
+    rate = {"learning_rate": 1e-3}
+    transfer.fine_tune(cut, "VGG16", data, weights, train, size=SIZE, epochs=1, **rate)
+    transfer.unfreeze_last_block(whole, "VGG16")
+    whole.compile(keras.optimizers.Adam(1e-3), "binary_crossentropy")
+    images = weights.preprocess(data.images(SIZE, train))
+    whole.train_on_batch(images, data.labels[train].astype("f4")[:, None])
+    for name in ("block5_conv1", "block5_conv3", "output"):
+        a, b = (model.get_layer(name).get_weights()[0] for model in (cut, whole))
+        np.testing.assert_allclose(a, b, atol=1e-4)
 
 
 # --- preprocessing ---------------------------------------------------------------------------
@@ -155,20 +146,43 @@ def test_caffe_is_keras_preprocessing_and_leaves_its_argument_alone(module, dtyp
     assert (found == expected).all()
     assert (images == before).all()
     corrupted = keras.applications.vgg16.preprocess_input(expected.copy())
-    np.testing.assert_allclose(preprocessing.caffe_twice(images), corrupted, atol=1e-4)
+    twice = preprocessing.PREPROCESSING["caffe twice"](images)
+    np.testing.assert_allclose(twice, corrupted, atol=1e-4)
 
 
-def test_guards_of_preprocessing():
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+def test_torch_is_keras_preprocessing_in_that_mode(dtype):
+    images = np.random.default_rng(1).integers(0, 256, (3, 5, 4, 3)).astype(dtype)
+    before = images.copy()
+    mode = keras.applications.imagenet_utils.preprocess_input
+    expected = mode(images.astype("float32"), data_format="channels_last", mode="torch")
+    np.testing.assert_allclose(preprocessing.torch(images), expected, atol=1e-5)
+    twice = mode(expected.copy(), data_format="channels_last", mode="torch")
+    found = preprocessing.PREPROCESSING["torch twice"](images)
+    np.testing.assert_allclose(found, twice, atol=1e-5)
+    assert (images == before).all()
+
+
+@pytest.mark.parametrize("mode", [preprocessing.caffe, preprocessing.torch])
+def test_guards_of_preprocessing(mode):
     images = np.full((1, 2, 2, 3), 7, np.uint8)
-    with pytest.raises(ValueError, match=r"preprocessed already"):
-        preprocessing.caffe(preprocessing.caffe(images))
+    with pytest.raises(ValueError, match=r"minimum of -[0-9.]+: they were preprocessed already"):
+        mode(mode(images))
     with pytest.warns(UserWarning, match=r"maximum of 0\.0274.*1/255 scaling"):
-        preprocessing.caffe(preprocessing.unit(images))
+        mode(preprocessing.unit(images))
     with pytest.raises(ValueError, match=r"3 channels last; got \(2, 2, 1\)"):
-        preprocessing.caffe(images[0, ..., :1])
+        mode(images[0, ..., :1])
+    with pytest.raises(ValueError, match=r"maximum of 30000\. Divide 16 bits by 257"):
+        mode(np.full((1, 2, 2, 3), 30_000, np.uint16))
+    for bad in (np.nan, np.inf):
+        pixels = images.astype("f4")
+        pixels[0, 0, 0, 0] = bad
+        with pytest.raises(ValueError, match="images must be finite; got 1 pixels of NaN"):
+            mode(pixels)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        preprocessing.caffe(np.zeros_like(images))
+        mode(np.zeros_like(images))
+        assert mode(images[:0]).shape == (0, 2, 2, 3)
 
 
 # --- features --------------------------------------------------------------------------------
@@ -176,11 +190,11 @@ def test_guards_of_preprocessing():
 
 @pytest.mark.parametrize("name", ["VGG16", "ResNet50"])
 def test_features_equal_the_frozen_network_end_to_end(data, cache, name):
-    found = transfer.extract_features(name, data, size=SIZE, cache=cache)
+    found = transfer.extract_features(name, data, weights="random", size=SIZE, cache=cache)
     head, _ = transfer.fit_head(*found.take(np.arange(20)), epochs=2, seed=1)
-    whole = transfer.build_classifier(name, size=SIZE)
+    whole = transfer.build_classifier(name, "random", size=SIZE)
     transfer.transplant(head, whole)
-    inputs = transfer.BACKBONES[name].preprocess(data.images(SIZE))
+    inputs = preprocessing.caffe(data.images(SIZE))
     end_to_end = whole.predict(inputs, verbose=0)
     np.testing.assert_allclose(head.predict(found.values, verbose=0), end_to_end, atol=1e-4)
     if name == "ResNet50":
@@ -208,7 +222,8 @@ class Mean:
 def extract(data, cache, identity=("a",), **options):
     Mean.calls = 0
     options = {"size": 8, "batch_size": 4, "channels": 3} | options
-    found = features.extract(Mean, data, {"weights": identity}, cache=cache, **options)
+    identity = {"weights": identity}
+    found = features.extract(Mean, data, identity, preprocessing.caffe, cache=cache, **options)
     return found, Mean.calls
 
 
@@ -224,7 +239,7 @@ def test_the_cache_answers_the_second_time_and_only_for_the_same_question(data, 
     for change in (
         {"identity": ("b",)},
         {"size": 9},
-        {"preprocessing": "twice"},
+        {"index": np.arange(29)},
         {"batch_size": 5},
     ):
         assert extract(data, tmp_path, **change)[1] > 0
@@ -262,7 +277,9 @@ DAMAGE = {
     "text": lambda path: path.write_text("not an archive"),
     "missing": lambda path: path.unlink(),
     "another origin": lambda path: _rewrite(path, key=np.array("{}")),
-    "another part": lambda path: path.write_bytes(path.with_name("part-0000000.npz").read_bytes()),
+    "another part": lambda path: path.write_bytes(
+        next(path.parent.glob("part-0000000-*")).read_bytes()
+    ),
     "nan": lambda path: _rewrite(path, values=np.full((4, 3), np.nan, np.float32)),
     "another type": lambda path: _rewrite(path, values=np.zeros((4, 3))),
     "another shape": lambda path: _rewrite(path, values=np.zeros((4, 2), np.float32)),
@@ -272,7 +289,7 @@ DAMAGE = {
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_a_damaged_part_is_computed_again_and_no_other(data, tmp_path, damage):
     first, _ = extract(data, tmp_path)
-    DAMAGE[damage](next(tmp_path.glob("*/part-0000008.npz")))
+    DAMAGE[damage](next(tmp_path.glob("*/part-0000008-*.npz")))
     again, calls = extract(data, tmp_path)
     assert calls == again.computed == 1
     assert (again.values == first.values).all()
@@ -297,17 +314,12 @@ def test_an_interrupted_extraction_goes_on_where_it_stopped(data, tmp_path, monk
     assert not list(tmp_path.rglob("*.partial"))
 
 
-def test_shards_share_the_work_and_the_last_call_collects_it(data, tmp_path):
-    whole, _ = extract(data, tmp_path / "alone")
-    parts = [extract(data, tmp_path / "shared", shard=(k, 3)) for k in range(3)]
-    assert [calls for _, calls in parts] == [3, 3, 2]
-    collected, calls = extract(data, tmp_path / "shared")
-    assert calls == 0
-    assert (collected.values == whole.values).all()
-    joined = np.sort(np.concatenate([part.positions for part, _ in parts]))
-    assert joined.tolist() == list(range(30))
-    with pytest.raises(ValueError, match=r"shard must be \(k, m\) with 0 <= k < m; got \(3, 3\)"):
-        extract(data, tmp_path, shard=(3, 3))
+def test_an_index_reads_those_images_and_no_others(data, tmp_path):
+    whole, _ = extract(data, tmp_path)
+    part, calls = extract(data, tmp_path, index=[20, 3, 7, 3, 29])
+    assert calls == 1
+    assert part.positions.tolist() == [3, 7, 20, 29]
+    np.testing.assert_allclose(part.values, whole.values[part.positions], rtol=1e-5)
 
 
 def test_an_unreadable_file_costs_its_own_row_and_is_named_each_time(tmp_path):
@@ -327,11 +339,27 @@ def test_an_unreadable_file_costs_its_own_row_and_is_named_each_time(tmp_path):
         assert labels.tolist() == data.labels[[4, 6]].tolist()
 
 
-def test_scaling_by_255_is_warned_about_and_unknown_preprocessing_refused(data, tmp_path):
-    with pytest.warns(UserWarning, match=r"got 1/255.*same grey everywhere.*Use caffe"):
-        extract(data, tmp_path, preprocessing="1/255")
-    with pytest.raises(ValueError, match="preprocessing must be one of caffe, 1/255, twice; got"):
-        extract(data, tmp_path, preprocessing="torch")
+@pytest.mark.parametrize(
+    ("name", "weights", "wrong", "right"),
+    [
+        (
+            "VGG16",
+            "imagenet",
+            "caffe",
+            r"torch, with which imagenet \(torchvision\), 8 bits of VGG16",
+        ),
+        ("ResNet50", "imagenet", "torch", r"caffe, with which imagenet \(Keras\), 8 bits of Res"),
+        ("ResNet50", "random", "1/255", "caffe, with which random of ResNet50"),
+    ],
+)
+def test_a_wrong_pairing_is_refused_by_name(data, name, weights, wrong, right):
+    with pytest.raises(ValueError, match=rf"must be {right}.* got {wrong}.*on_purpose=True"):
+        transfer.extract_features(name, data, weights=weights, preprocessing=wrong)
+
+
+def test_unknown_preprocessing_is_refused(data):
+    with pytest.raises(ValueError, match="must be one of caffe, torch, 1/255, caffe twice, torch"):
+        transfer.extract_features("VGG16", data, preprocessing="tf")
 
 
 # --- diagnosis -------------------------------------------------------------------------------
@@ -401,22 +429,46 @@ def test_the_softmax_fingerprint_is_what_keras_computes_from_the_outputs():
     assert (trained_loss == pytest.approx(loss, abs=1e-5)) != learns
 
 
-@pytest.mark.parametrize(
-    "tail",
-    [
-        [keras.layers.Dense(1, activation="softmax")],
-        [keras.layers.Dense(1), keras.layers.Activation("softmax")],
-        [keras.layers.Dense(1), keras.layers.Softmax()],
+D, A = keras.layers.Dense, keras.layers.Activation
+SOFTMAX_TAILS = {
+    "its own activation": [D(1, activation="softmax")],
+    "a layer behind": [D(1), A("softmax")],
+    "a Softmax layer": [D(1), keras.layers.Softmax()],
+    "a linear end": [D(1, activation="softmax"), A("linear")],
+    "an operation behind": [D(1, activation="softmax"), keras.layers.Rescaling(1.0)],
+    "log_softmax": [D(1, activation="log_softmax")],
+    "a Lambda": [D(1), keras.layers.Lambda(lambda z: keras.ops.softmax(z))],
+    "by hand": [
+        D(1),
+        keras.layers.Lambda(lambda z: keras.ops.exp(z) / keras.ops.sum(keras.ops.exp(z), -1, True)),
     ],
-)
+    "clipped": [D(1, activation="softmax"), keras.layers.Lambda(lambda p: keras.ops.clip(p, 0, 1))],
+}
+
+
+@pytest.mark.parametrize("tail", SOFTMAX_TAILS)
 def test_a_softmax_over_one_unit_is_refused_with_the_reason(tail):
+    model = keras.Sequential([keras.Input((3,)), *SOFTMAX_TAILS[tail]])
     with pytest.raises(ValueError, match=r"= 1 for every image.*15\.942385.*Use a sigmoid"):
-        transfer.check_head(keras.Sequential([keras.Input((3,)), *tail]))
+        transfer.check_head(model)
+
+
+def test_a_softmax_before_an_operation_is_refused():
+    inputs = keras.Input((3,))
+    outputs = keras.ops.squeeze(D(1, activation="softmax")(inputs)[:, None], 1) * 1.0
+    with pytest.raises(ValueError, match="got softmax behind"):
+        transfer.check_head(keras.Model(inputs, outputs))
 
 
 def test_other_heads_pass_the_guard():
-    for tail in (keras.layers.Dense(2, activation="softmax"), keras.layers.Dense(1)):
-        transfer.check_head(keras.Sequential([keras.Input((3,)), tail]))
+    inputs = keras.Input((3,))
+    second = keras.Model(inputs, D(2, activation="softmax")(inputs)[:, 1:])
+    heads = [D(2, activation="softmax"), D(1), D(1, activation="sigmoid")]
+    models = [keras.Sequential([keras.Input((3,)), head]) for head in heads]
+    for model in (*models, second):
+        assert transfer.check_head(model) is model
+    small = transfer.small_cnn(16)
+    assert transfer.check_head(small) is small
     for build in (transfer.build_head, lambda *_, **k: transfer.build_classifier("VGG16", **k)):
         with pytest.raises(ValueError, match="softmax over one unit"):
             build(4, activation="softmax")
@@ -430,6 +482,7 @@ def test_other_heads_pass_the_guard():
         ([0, 2], [0.5, 0.5], "y_true must hold 0 and 1 only; got 2"),
         ([0, np.nan], [0.5, 0.5], "y_true must hold 0 and 1 only; got nan"),
         ([0, 1], [0.5, 1.5], r"y_prob must be from 0 to 1; got 1\.5"),
+        ([0, 1], [0.5, 1.0000001], r"y_prob must be from 0 to 1; got 1\.0000001"),
         ([0, 1], [0.5, np.nan], "y_prob must be from 0 to 1; got nan"),
         ([0, 1], [[0.5, 0.5], [0.5, 0.5]], r"y_prob must have shape .* got \(2, 2\)"),
     ],
@@ -442,46 +495,89 @@ def test_what_is_no_prediction_is_refused(y_true, y_prob, message):
 # --- scores ----------------------------------------------------------------------------------
 
 
-@settings(deadline=None)
-@given(st.integers(1, 5000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
-def test_the_interval_is_that_of_scipy(case):
-    right, total = case
-    expected = binomtest(right, total).proportion_ci(0.95, method="wilson")
-    assert scores.wilson(right, total) == pytest.approx((expected.low, expected.high), abs=1e-9)
-
-
-COLUMNS = {
-    "model": "m", "weights": "random", "data": "phantom", "train_images": 5, "parameters": 3,
-    "train_accuracy": 0.5, "feature_seconds": 1.0, "head_seconds": 2.0, "history": {},
-}  # fmt: skip
+def result(y_true, y_prob, patients=None, **changes):
+    columns = {
+        "model": "m", "weights": "random", "data": "phantom", "train_images": 5, "parameters": 3,
+        "train_accuracy": 0.5, "feature_seconds": 1.0, "training_seconds": 2.0,
+    }  # fmt: skip
+    patients = np.arange(len(y_true)) if patients is None else np.asarray(patients)
+    return scores.Result(y_true=y_true, y_prob=y_prob, patients=patients, **columns | changes)
 
 
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 1), st.floats(0, 1)), min_size=2, max_size=50))
-def test_a_row_agrees_with_scikit_learn(pairs):
+def test_scores_agree_with_scikit_learn(pairs):
     y_true, y_prob = map(np.array, zip(*pairs, strict=True))
-    row = scores.score(y_true, y_prob, **COLUMNS)
-    assert row.accuracy == metrics.accuracy_score(y_true, y_prob >= 0.5)
-    assert row.majority_share == max(np.mean(y_true), 1 - np.mean(y_true))
+    found = result(y_true, y_prob)
+    assert found.right.mean() == metrics.accuracy_score(y_true, y_prob >= 0.5)
+    assert found.majority_share == max(np.mean(y_true), 1 - np.mean(y_true))
     if 0 < y_true.sum() < len(y_true):
         balanced = metrics.balanced_accuracy_score(y_true, y_prob >= 0.5)
-        assert row.balanced_accuracy == pytest.approx(balanced)
-        assert row.roc_auc == pytest.approx(metrics.roc_auc_score(y_true, y_prob))
+        assert scores.balanced_accuracy(y_true, y_prob) == pytest.approx(balanced)
+        assert scores.roc_auc(y_true, y_prob) == pytest.approx(
+            metrics.roc_auc_score(y_true, y_prob)
+        )
     else:
-        assert np.isnan(row.balanced_accuracy)
-    assert row.beats_majority == (scores.wilson(round(row.accuracy * len(y_true)), len(y_true))[0]
-                                  > row.majority_share)  # fmt: skip
+        assert np.isnan(scores.balanced_accuracy(y_true, y_prob))
+        assert np.isnan(scores.roc_auc(y_true, y_prob))
+        assert np.isnan(found.roc_auc).all()
+
+
+def test_a_row_without_intervals_above_the_majority_does_not_beat_it():
+    truth = np.repeat([1, 0], [20, 10])
+    better = result(truth, np.where(np.arange(30) < 29, truth, 1))
+    assert better.beats_majority
+    assert better.accuracy[0] == pytest.approx(29 / 30)
+    constant = result(truth, np.ones(30))
+    assert not constant.beats_majority
+    assert constant.accuracy[0] == constant.majority_share == pytest.approx(2 / 3)
+
+
+def test_intervals_over_patients_are_wider_than_over_images():
+    rng = np.random.default_rng(0)
+    patients = np.repeat(np.arange(60), 4)
+    right = np.repeat(rng.random(60) < 0.8, 4)
+    truth = np.repeat(rng.integers(0, 2, 60), 4)
+    probability = np.where(right, truth, 1 - truth)
+    together = result(truth, probability, patients).accuracy
+    alone = result(truth, probability).accuracy
+    assert together[0] == alone[0]
+    ratio = (together[2] - together[1]) / (alone[2] - alone[1])
+    assert ratio == pytest.approx(2, abs=0.3)  # sqrt(4): four views say what one says
+
+
+def test_the_paired_difference_counts_what_one_alone_gets_right():
+    truth, patients = np.array([1, 1, 0, 0, 1, 1]), list("aabbcd")
+    first = result(truth, truth, patients)
+    second = result(truth, [0.1, 0.9, 0.2, 0.2, 0.9, 0.2], patients)
+    found = scores.paired(first, second)
+    assert found.accuracy[0] == pytest.approx(1 - 4 / 6)
+    assert (found.only_first, found.only_second) == (2, 0)  # patients a and d
+    assert found.p_value == pytest.approx(0.5)
+    same = scores.paired(first, first)
+    assert (same.accuracy, same.p_value) == ((0.0, 0.0, 0.0), 1.0)
+    with pytest.raises(ValueError, match="judged on the same images; got 6 and 6 of other"):
+        scores.paired(first, result(truth, truth, list("aabbce")))
+
+
+def test_folds_are_pooled_only_when_no_patient_counts_twice():
+    first = result([0, 1], [0.2, 0.7], ["a", "b"], train_accuracy=0.8)
+    second = result([1, 1], [0.2, 0.7], ["c", "c"], train_accuracy=0.9)
+    both = scores.pooled([first, second])
+    assert both.y_prob.tolist() == [0.2, 0.7, 0.2, 0.7]
+    assert (both.train_accuracy, both.training_seconds) == (pytest.approx(0.85), 4)
+    with pytest.raises(ValueError, match="disjoint test patients"):
+        scores.pooled([first, first])
 
 
 def test_the_table_has_every_column_and_masks_what_varies():
-    row = scores.score([0, 1, 1, 1], [0.2, 0.9, 0.8, 0.4], **COLUMNS)
-    texts = scores.table([row])["m, random"]
+    texts = scores.table([result([0, 1, 1, 1], [0.2, 0.9, 0.8, 0.4])])["m, random"]
     assert texts["data"] == "phantom"
     assert texts["majority share"] == "0.7500"
-    assert texts["accuracy"] == "⟨0.7500⟩"
-    assert texts["verdict"] == "does not beat the majority class"
-    columns = ["weights", "train images", "test images", "95 % interval", "balanced accuracy"]
-    columns += ["ROC AUC", "seconds, features", "seconds, training", "parameters"]
+    assert texts["test accuracy"].startswith("⟨0.750⟩ [⟨")
+    assert texts["beats the majority"] == "no"
+    columns = ["train images", "test images", "test patients", "train accuracy"]
+    columns += ["balanced accuracy", "ROC AUC", "seconds, features", "seconds, training"]
     assert set(columns) < set(texts)
 
 
@@ -492,56 +588,63 @@ def test_the_table_has_every_column_and_masks_what_varies():
 def compared(data, cache, tmp_path_factory):
     """The same path that ImageNet weights take, with a file that this test makes itself."""
     folder = tmp_path_factory.mktemp("weights")
-    saved = transfer.build_classifier("VGG16", size=SIZE, seed=99)
+    saved = transfer.build_classifier("VGG16", "random", size=SIZE, seed=99)
     backbone = keras.Model(saved.inputs, saved.get_layer("block5_pool").output)
     backbone.save_weights(folder / "mine.weights.h5")
     train, test = data.split()
-    options = {"size": SIZE, "epochs": 2, "control_size": 16, "control_epochs": 1, "cache": cache}
-    found = transfer.compare(data, train, test, {"VGG16": folder / "mine.weights.h5"}, **options)
-    return found, saved, (train, test), options
-
-
-def test_every_comparison_has_both_controls(compared, data):
-    found, _, (train, test), _ = compared
-    assert [(row.model, row.weights) for row in found.rows] == [
-        ("VGG16", "random"), ("ResNet50", "random"),
-        ("small CNN", "from scratch"), ("VGG16", "mine.weights.h5"),
-    ]  # fmt: skip
-    assert {row.data for row in found.rows} == {"phantom"}
-    assert {(row.train_images, row.test_images) for row in found.rows} == {(len(train), len(test))}
-    assert [row.parameters for row in found.rows][:2] == [14_780_481, 23_850_113]
-    text = found.explain()
-    assert text.count("(phantom)") == 4
-    assert "small CNN" in text.splitlines()[-1]
+    found = transfer.compare(
+        data, train, test, {"VGG16": folder / "mine.weights.h5"}, size=SIZE, epochs=2, cache=cache
+    )
+    return found[0], saved, train, test
 
 
 def test_weights_from_a_file_run_end_to_end(compared, data):
-    found, saved, (_, test), _ = compared
-    transfer.transplant(found.models[3], saved)
+    found, saved, train, test = compared
+    assert found.name == "VGG16, mine.weights.h5"
+    assert (found.train_images, len(found.y_true)) == (len(train), len(test))
+    assert (found.data, found.parameters) == ("phantom", 14_780_481)
+    assert (found.patients == data.patients[test]).all()
+    assert (found.y_true == data.labels[test]).all()
+    transfer.transplant(found.network, saved)
     inputs = preprocessing.caffe(data.images(SIZE, test))
-    np.testing.assert_allclose(
-        saved.predict(inputs, verbose=0)[:, 0], found.rows[3].y_prob, atol=1e-4
-    )
-    assert not np.allclose(found.rows[3].y_prob, found.rows[0].y_prob, atol=1e-6)
+    np.testing.assert_allclose(saved.predict(inputs, verbose=0)[:, 0], found.y_prob, atol=1e-4)
 
 
-def test_controls_are_taken_over_only_from_the_same_images(compared, data):
-    found, _, (train, test), options = compared
-    controls = transfer.Comparison(found.rows[:3], found.models[:3], found.origin)
-    again = transfer.compare(data, train, test, "random", controls=controls, **options)
-    assert again.rows == controls.rows
-    with pytest.raises(ValueError, match="controls must come from the same images and split"):
-        transfer.compare(data, train[1:], test, "random", controls=controls, **options)
+def test_both_controls_are_scored_on_the_same_images(compared, data, cache):
+    found, _, train, test = compared
+    options = {"size": SIZE, "small_size": 16, "epochs": 2, "small_epochs": 1, "cache": cache}
+    negative, positive = transfer.controls(data, train, test, **options)
+    names = [negative.name, positive.name]
+    assert names == ["ResNet50, random", "small CNN, from scratch"]
+    assert (negative.parameters, positive.parameters) == (23_850_113, 60_817)
+    for control in (negative, positive):
+        assert (control.patients == found.patients).all()
+        assert scores.paired(control, found).accuracy[0] == pytest.approx(
+            control.right.mean() - found.right.mean()
+        )
+    text = transfer.explain([found, negative, positive])
+    assert text.count("(phantom)") == 3
+    assert "small CNN" in text.splitlines()[-1]
 
 
-def test_overlapping_parts_and_missing_weights_stop_before_any_work(compared, data, monkeypatch):
-    _, _, (train, test), options = compared
-    with pytest.raises(ValueError, match="train and test must not overlap; got 1 images"):
-        transfer.compare(data, [*train, test[0]], test, **options)
-    monkeypatch.setattr(pretrained, "_climb", _nothing)
-    monkeypatch.setattr(comparison, "_run", None)
+def test_folds_test_every_image_once_and_keep_patients_together(data):
+    tested = []
+    for train, test in transfer.folds(data, 3, seed=2):
+        assert not set(data.patients[train]) & set(data.patients[test])
+        assert sorted([*train, *test]) == list(range(len(data)))
+        tested.extend(test)
+    assert sorted(tested) == list(range(len(data)))
+
+
+def test_overlapping_parts_and_missing_weights_stop_before_any_work(data, monkeypatch):
+    train, test = data.split()
+    for run in (transfer.compare, transfer.from_scratch):
+        with pytest.raises(ValueError, match="train and test must not overlap; got 1 images"):
+            run(data, [*train, test[0]], test)
+    monkeypatch.setattr(pretrained, "_sought", _nothing)
+    monkeypatch.setattr(comparison, "extract_features", None)
     with pytest.raises(pretrained.NotAvailable, match="nowhere"):
-        transfer.compare(data, train, test, "imagenet", **options)
+        transfer.compare(data, train, test, "official")
 
 
 def _nothing(*_):
@@ -568,7 +671,7 @@ def test_the_published_format_of_weight_files_is_read(tmp_path, classifiers):
 
 
 def test_the_control_does_not_see_the_exposure():
-    model = control.small_cnn(16, seed=2)
+    model = transfer.small_cnn(16, seed=2)
     images = np.random.default_rng(0).uniform(0, 255, (4, 16, 16, 1)).astype("float32")
     darker = images * np.array([0.3, 0.5, 0.7, 0.9]).reshape(4, 1, 1, 1) + 20
     np.testing.assert_allclose(
@@ -576,48 +679,11 @@ def test_the_control_does_not_see_the_exposure():
         model.predict(darker.astype("float32"), verbose=0),
         atol=1e-3,
     )
-    learnt = control.small_cnn(16, standardise=False)
-    assert (
-        np.abs(learnt.predict(images, verbose=0) - learnt.predict(images / 255, verbose=0)).max()
-        > 1e-3
-    )
 
 
-# --- several devices -------------------------------------------------------------------------
-
-DEVICES = """
-import os, sys
-import keras
-if keras.backend.backend() == "tensorflow":
-    import tensorflow as tf
-    cpu = tf.config.list_physical_devices("CPU")[0]
-    parts = [tf.config.LogicalDeviceConfiguration()] * 2
-    tf.config.set_logical_device_configuration(cpu, parts)
-import numpy as np
-from hw4 import transfer
-from hw4.transfer import fine_tuning as finetune
-x = np.random.default_rng(0).normal(size=(12, 6)).astype("float32")
-y = (x.sum(1) > 0).astype("float32")[:, None]
-def trained():
-    head = transfer.build_head(6, seed=1)
-    head.compile("sgd", "binary_crossentropy")
-    loss = head.fit(x, y, batch_size=4, epochs=3, shuffle=False, verbose=0).history["loss"]
-    return np.append(head.predict(x, batch_size=4, verbose=0), loss)
-alone = trained()
-with finetune.data_parallel() as devices:
-    spread = trained()
-print(devices, np.abs(spread - alone).max() < 1e-5)
-"""
-
-
-def test_two_devices_give_what_one_gives():
-    setting = {
-        "TF_CPP_MIN_LOG_LEVEL": "3",
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=2",
-    }
-    answer = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", DEVICES],
-        env=os.environ | setting, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    devices = 1 if keras.backend.backend() == "torch" else 2
-    assert answer.stdout.split("\n")[0] == f"{devices} True", answer.stderr[-2000:]
+def test_grey_pixels_come_with_labels_and_positions(data):
+    images, labels, positions = fitting.read_grey(data, 16, [4, 2])
+    assert images.shape == (2, 16, 16, 1)
+    assert positions.tolist() == [4, 2]
+    assert (labels == data.labels[[4, 2]]).all()
+    assert (images[1, ..., 0] == data.images(16, [2])[0, ..., 0]).all()

@@ -115,10 +115,28 @@ def _mnist() -> str:
     return f"{len(mnist.load('train')[0]):,} training images, checksum right"
 
 
+def _weights() -> str:
+    """Verify the embedded ImageNet weights, and compare them with the official ones if here."""
+    from hw4 import transfer
+    from hw4.transfer import weights
+
+    compared = []
+    for name in transfer.BACKBONES:
+        found = transfer.find(name)
+        weights.read_embedded(found.path, found.digest)
+        try:
+            difference = weights.largest_difference(name)
+            compared.append(f"{name} is off the official file by at most {difference:.4f}")
+        except transfer.NotAvailable:
+            compared.append(f"no official {name} to compare with")
+    return "both embedded files, checksums right; " + ", ".join(compared)
+
+
 CHECKS: dict[str, Callable[[], str]] = {
     "Python": _python,
     "packages": _packages,
     "settings": _settings,
     "backend": _backend,
     "MNIST": _mnist,
+    "ImageNet weights": _weights,
 }

@@ -1,35 +1,48 @@
 """Question 2: VGG16 and ResNet50 with frozen weights, a trained head, and an honest comparison."""
 
-from hw4.transfer.backbones import (
-    BACKBONES,
+from hw4.transfer.backbones import BACKBONES
+from hw4.transfer.collapse import check_head, diagnose_collapse
+from hw4.transfer.comparison import compare, controls, explain, folds, from_scratch
+from hw4.transfer.features import extract_features
+from hw4.transfer.fitting import fine_tune, fit_head, fit_small_cnn, read_grey
+from hw4.transfer.networks import (
     build_classifier,
     build_head,
+    small_cnn,
     transplant,
     unfreeze_last_block,
 )
-from hw4.transfer.collapse import check_head, check_scale, diagnose_collapse
-from hw4.transfer.comparison import Comparison, compare, extract_features, fit_head
-from hw4.transfer.fine_tuning import fine_tune
-from hw4.transfer.scores import table, wilson
-from hw4.transfer.scratch import fit_small_cnn, read_grey, small_cnn
+from hw4.transfer.preprocessing import PREPROCESSING, check_scale
+from hw4.transfer.scores import Result, balanced_accuracy, interval_text, paired, pooled, table
+from hw4.transfer.weights import NotAvailable, find
 
 __all__ = [
     "BACKBONES",
-    "Comparison",
+    "PREPROCESSING",
+    "NotAvailable",
+    "Result",
+    "balanced_accuracy",
     "build_classifier",
     "build_head",
     "check_head",
     "check_scale",
     "compare",
+    "controls",
     "diagnose_collapse",
+    "explain",
     "extract_features",
+    "find",
     "fine_tune",
     "fit_head",
     "fit_small_cnn",
+    "folds",
+    "from_scratch",
+    "interval_text",
+    "paired",
+    "pooled",
     "read_grey",
     "small_cnn",
     "table",
     "transplant",
     "unfreeze_last_block",
-    "wilson",
 ]

@@ -3,8 +3,7 @@
 Accuracy alone does not show a collapse: it equals the share of a class, which may look good.
 """
 
-import warnings
-
+import keras
 import numpy as np
 
 #: Binary cross-entropy in float32 of an output of exactly 1 for a label 0: Keras clips at 1e-7,
@@ -40,7 +39,7 @@ def diagnose_collapse(y_true, y_prob, loss: float | None = None) -> tuple[str, .
     accuracy 0.6666666666666666 is the share of class 1
     balanced accuracy is 0.5, that of a coin
     """
-    y_true, y_prob = _checked(y_true, y_prob)
+    y_true, y_prob = checked(y_true, y_prob)
     predicted = y_prob >= 0.5
     share = float(y_true.mean())
     findings = []
@@ -70,54 +69,59 @@ def diagnose_collapse(y_true, y_prob, loss: float | None = None) -> tuple[str, .
     return tuple(findings)
 
 
-def check_head(model) -> None:
-    """Refuse a model that ends in a softmax over one unit.
+def check_head(model):
+    """Return the model, unless it is a softmax (or its logarithm) over one unit.
 
     softmax(z) = e^z / e^z = 1 whatever z is, so its output is constant. The training loss need not
     show it: on TensorFlow, Keras 3 takes the loss from z, behind the softmax, and it falls as with
-    a sigmoid, while every prediction stays 1.
+    a sigmoid, while every prediction stays 1. Such a softmax is found by its name wherever it
+    stands behind the last layer that has weights, and where it has none (a `Lambda`, an own
+    layer, e^z / sum e^z by hand) by trying what comes out for inputs that differ.
 
     Raises:
         ValueError: with the reason and the cure.
     """
-    layer = model.layers[-1]
-    units = model.outputs[0].shape[-1]
-    name = getattr(getattr(layer, "activation", None), "__name__", type(layer).__name__)
-    if units == 1 and name.lower() == "softmax":
+    if model.outputs[0].shape[-1] != 1:
+        return model
+    weighted = [layer for layer in model.layers if layer.weights]
+    tail = model.layers[model.layers.index(weighted[-1]) :] if weighted else model.layers
+    single = [layer for layer in tail if layer.output.shape[-1] == 1]
+    named = [name for layer in single for name in _names(layer) if "softmax" in name]
+    if named or (weighted and _is_constant(weighted[-1], model)):
         raise ValueError(
-            "head must not be a softmax over one unit; got Dense(1, softmax), whose output is "
-            f"e^z / e^z = 1 for every image, with a cross-entropy of {SOFTMAX_LOSS:.6f} times the "
-            "share of class 0. Use a sigmoid."
+            f"head must not be a softmax over one unit; got {named[0] if named else 'one'} behind "
+            f"{tail[0].name}, whose output is e^z / e^z = 1 for every image, with a cross-entropy "
+            f"of {SOFTMAX_LOSS:.6f} times the share of class 0. Use a sigmoid."
         )
+    return model
 
 
-def check_scale(images) -> None:
-    """Warn about images in 0..1, and refuse images that were preprocessed already.
-
-    VGG16 and ResNet50 (v1) learnt from 0..255 less the mean colour. Divided by 255, all images
-    lie within 1 of the same point, a spread the first layer was never shown.
-
-    Raises:
-        ValueError: negative pixels: preprocessing twice subtracts the means twice.
-    """
-    images = np.asarray(images)
-    if not images.size:
-        return
-    if images.min() < 0:
-        raise ValueError(
-            f"images must be from 0 to 255; got a minimum of {images.min():g}: they were "
-            "preprocessed already. Preprocess once, from a copy of the pixels."
-        )
-    if images.dtype.kind == "f" and images.max() <= 1:
-        warnings.warn(
-            f"images must be from 0 to 255; got a maximum of {images.max():g}: this looks like "
-            "1/255 scaling, with which VGG16 and ResNet50 see almost the same grey everywhere. "
-            "Leave the pixels unscaled.",
-            stacklevel=3,
-        )
+def _names(layer) -> list[str]:
+    """Name what a layer or an operation computes: its class, its activation, its function."""
+    parts = type(layer), getattr(layer, "activation", None), getattr(layer, "function", None)
+    names = [getattr(part, "__name__", type(part).__name__) for part in parts]
+    return [name.lower() for name in names]
 
 
-def _checked(y_true, y_prob) -> tuple[np.ndarray, np.ndarray]:
+def _is_constant(layer, model) -> bool:
+    """Say whether inputs of `layer` that differ all give exactly 1, or exactly 0, its logarithm."""
+    source = layer.input
+    if (
+        isinstance(layer, keras.Model)
+        or not keras.ops.is_tensor(source)
+        or None in source.shape[1:]
+    ):
+        return False
+    # Small ones, too, for which no sigmoid of an honest head is rounded to 0 or 1.
+    scales = np.logspace(-3, 0, 8).reshape(-1, *[1] * (len(source.shape) - 1))
+    noise = np.random.default_rng(0).normal(size=(8, *source.shape[1:]))
+    outputs = keras.Model(source, model.outputs).predict_on_batch((scales * noise).astype("f4"))
+    outputs = np.asarray(outputs[0] if isinstance(outputs, list) else outputs)
+    return bool((abs(outputs - 1) < 1e-6).all() or (abs(outputs) < 1e-6).all())
+
+
+def checked(y_true, y_prob) -> tuple[np.ndarray, np.ndarray]:
+    """Return labels (n,) int and probabilities (n,) float64, or say what is wrong with them."""
     y_true, y_prob = (np.asarray(a, dtype=np.float64) for a in (y_true, y_prob))
     for name, array in (("y_true", y_true), ("y_prob", y_prob)):
         if not (array.ndim == 1 or (array.ndim == 2 and array.shape[1] == 1)) or not array.size:
@@ -136,8 +140,8 @@ def _checked(y_true, y_prob) -> tuple[np.ndarray, np.ndarray]:
     if not ((y_prob >= 0) & (y_prob <= 1)).all():
         bad = y_prob[~((y_prob >= 0) & (y_prob <= 1))][0]
         raise ValueError(
-            f"y_prob must be from 0 to 1; got {bad:g}. Apply the sigmoid, and look for NaN in "
-            "the training loss."
+            f"y_prob must be from 0 to 1; got {float(bad)!r}. Apply the sigmoid, and look for NaN "
+            "in the training loss."
         )
     return y_true.astype(int), y_prob
 

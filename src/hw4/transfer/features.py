@@ -4,23 +4,28 @@ The cache is a folder of parts, one a batch. Each part says what it was made fro
 missing, damaged or made from something else is computed again, and only that one.
 """
 
+import functools
 import hashlib
+import io
 import json
-import os
 import time
-import warnings
 import zipfile
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import keras
 import numpy as np
 from tqdm.auto import tqdm
 
-from hw4.runtime import BUILD, watched
+from hw4.runtime import BUILD, watched, write_whole
+from hw4.transfer.backbones import known
+from hw4.transfer.networks import build_classifier
 from hw4.transfer.preprocessing import PREPROCESSING
+from hw4.transfer.weights import Weights, find
 
-_VERSION = 1
+_VERSION = 2
 _DAMAGE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
 
 
@@ -45,129 +50,170 @@ class Features:
         >>> features.take([1, 2])
         (array([[6.]]), array([1]))
         """
-        rows = np.flatnonzero(np.isin(self.positions, index))
+        rows = self.rows(index)
         return self.values[rows], self.labels[rows]
+
+    def rows(self, index) -> np.ndarray:
+        """Return which rows belong to these positions, in the order of the data set."""
+        return np.flatnonzero(np.isin(self.positions, index))
+
+
+def extract_features(
+    name: str,
+    data,
+    *,
+    weights: str | Path | Weights = "imagenet",
+    size: int = 224,
+    preprocessing: str | None = None,
+    on_purpose: bool = False,
+    index=None,
+    seed: int = 7,
+    batch_size: int = 64,
+    cache: str | Path | None = None,
+) -> Features:
+    """Run radiographs through a frozen backbone once, and keep the result on disk.
+
+    Args:
+        name: `VGG16` or `ResNet50`.
+        data: Radiographs.
+        weights: as in `build_classifier`.
+        size: height and width the images are brought to.
+        preprocessing: a key of PREPROCESSING; what the weights want by default.
+        on_purpose: whether another preprocessing than the weights want is meant.
+        index: positions of the images; all by default.
+        seed: of random weights.
+        batch_size: images a forward pass, and a file of the cache.
+        cache: folder of the cache; `build/features` by default.
+
+    Returns:
+        Features: (n, 512) or (n, 2048) float32, equal to the pooled maps of `build_classifier`.
+
+    Raises:
+        ValueError: an unknown name, preprocessing, size or file, or a preprocessing that these
+            weights were not trained with.
+        NotAvailable: official weights that are not here.
+    """
+    found = find(name, weights, seed=seed)
+    preprocessing = preprocessing or found.preprocessing
+    if preprocessing not in PREPROCESSING:
+        raise ValueError(
+            f"preprocessing must be one of {', '.join(PREPROCESSING)}; got {preprocessing!r}. "
+            "Name one."
+        )
+    if preprocessing != found.preprocessing and not on_purpose:
+        raise ValueError(
+            f"preprocessing must be {found.preprocessing}, with which {found.name} of {name} was "
+            f"trained; got {preprocessing}. Leave it out, or say on_purpose=True."
+        )
+
+    def network() -> keras.Model:
+        whole = build_classifier(name, found, size=size)
+        return keras.Model(whole.inputs, whole.get_layer("pool").output)
+
+    return extract(
+        network,
+        data,
+        {"backbone": name, "weights": found.digest, "preprocessing": preprocessing},
+        PREPROCESSING[preprocessing],
+        channels=known(name).channels,
+        size=size,
+        index=index,
+        batch_size=batch_size,
+        cache=cache,
+    )
 
 
 def extract(
-    build,
+    build: Callable,
     data,
     identity: dict,
+    preprocess: Callable,
     *,
     channels: int,
     size: int,
-    preprocessing: str = "caffe",
+    index=None,
     batch_size: int = 64,
     cache: str | Path | None = None,
-    shard: tuple[int, int] = (0, 1),
 ) -> Features:
-    """Run every image of `data` through a network once, or read what that gave before.
+    """Run images of `data` through a network once, or read what that gave before.
 
     Args:
         build: called without arguments when anything must be computed; returns a Keras model
             from preprocessed images to (n, channels).
         data: Radiographs.
-        identity: what the features depend on besides the data, the size and the preprocessing:
-            plain values, the digest of the weights among them.
+        identity: what the features depend on besides the data and the size: plain values, the
+            digest of the weights and the name of the preprocessing among them.
+        preprocess: from uint8 RGB images to what the network takes.
         channels: length of a vector.
         size: height and width the images are brought to.
-        preprocessing: a key of PREPROCESSING.
+        index: positions of the images; all by default.
         batch_size: images a forward pass, and a part.
         cache: folder; `build/features` by default.
-        shard: (k, m) computes the parts k, k + m, k + 2m, ... only and returns those, so that m
-            processes or machines with a common folder share the work.
-
-    Raises:
-        ValueError: unknown preprocessing, or a senseless shard.
     """
-    if preprocessing not in PREPROCESSING:
-        known = ", ".join(PREPROCESSING)
-        raise ValueError(f"preprocessing must be one of {known}; got {preprocessing!r}. Name one.")
-    first, step = shard
-    if not 0 <= first < step:
-        raise ValueError(f"shard must be (k, m) with 0 <= k < m; got {shard}. Try (0, 1).")
-    if preprocessing == "1/255":
-        warnings.warn(
-            "preprocessing must be what the network was trained with; got 1/255. VGG16 and "
-            "ResNet50 learnt from 0..255 less the mean colour, and see almost the same grey "
-            "everywhere when images are divided by 255. Use caffe.",
-            stacklevel=3,
-        )
-    whole = identity | {
-        "data": data.digest,
-        "size": size,
-        "preprocessing": preprocessing,
-        "batch": batch_size,
-        "version": _VERSION,
-    }
-    key = json.dumps(whole, sort_keys=True)
+    wanted = np.arange(len(data)) if index is None else np.unique(np.asarray(index, int))
+    key = json.dumps(
+        identity | {"data": data.digest, "size": size, "version": _VERSION}, sort_keys=True
+    )
     folder = Path(cache or BUILD / "features") / hashlib.sha256(key.encode()).hexdigest()[:16]
-    folder.mkdir(parents=True, exist_ok=True)
-    worker = _Worker(build, data, key, channels, size, PREPROCESSING[preprocessing])
-    starts = range(0, len(data), batch_size)[first::step]
+    model = functools.cache(build)
     parts, computed = [], 0
+    starts = range(0, len(wanted), batch_size)
     for start in tqdm(starts, desc="features", unit="batch", leave=False, disable=not watched()):
-        path = folder / f"part-{start:07d}.npz"
-        index = np.arange(start, min(start + batch_size, len(data)))
-        part = worker.read(path, index)
+        batch = wanted[start : start + batch_size]
+        name = hashlib.sha256(batch.astype("<i8").tobytes()).hexdigest()[:16]
+        path = folder / f"part-{batch[0]:07d}-{name}.npz"
+        part = _read(path, key, batch, channels)
         if part is None:
-            part, computed = worker.compute(path, index), computed + 1
-        for position in np.setdiff1d(index, part["positions"]):
+            part, computed = (
+                _compute(model(), data, preprocess, batch, size, channels),
+                computed + 1,
+            )
+            _write(path, part | {"key": np.array(key)})
+        for position in np.setdiff1d(batch, part["positions"]):
             data.report("unreadable", str(data.stems[position]), "It has no features.")
         parts.append(part)
     return _joined(parts, data, channels, computed)
 
 
-class _Worker:
-    """Computes and reads parts; builds the network only when a part is missing."""
+def _compute(model, data, preprocess, batch, size: int, channels: int) -> dict:
+    start = time.perf_counter()
+    values, positions = np.empty((0, channels)), ()
+    # One batch at most, and none when not one of its files can be read.
+    found = next(data.batches(size, len(batch), batch), None)
+    if found is not None:
+        images, _, positions = found
+        values = model.predict(preprocess(images), batch_size=len(batch), verbose=0)
+    return {
+        "values": np.asarray(values, np.float32),
+        "positions": np.asarray(positions, np.int64),
+        "seconds": np.array(time.perf_counter() - start),
+    }
 
-    def __init__(self, build, data, key, channels, size, preprocess):
-        self.build, self.data, self.key = build, data, key
-        self.channels, self.size, self.preprocess = channels, size, preprocess
-        self.model = None
 
-    def compute(self, path: Path, index: np.ndarray) -> dict:
-        self.model = self.model or self.build()
-        start = time.perf_counter()
-        # One batch at most, and none when not one of its files can be read.
-        batch = next(self.data.batches(self.size, len(index), index), None)
-        values, positions = np.empty((0, self.channels)), ()
-        if batch is not None:
-            images, _, positions = batch
-            inputs = self.preprocess(images)
-            values = self.model.predict(inputs, batch_size=len(index), verbose=0)
-        part = {
-            "key": np.array(self.key),
-            "start": np.array(index[0]),
-            "values": np.asarray(values, np.float32),
-            "positions": np.asarray(positions, np.int64),
-            "seconds": np.array(time.perf_counter() - start),
-        }
-        # Written whole or not at all, so that an interruption costs one batch.
-        partial = path.with_suffix(f".{os.getpid()}.partial")
-        with partial.open("wb") as stream:
-            np.savez(stream, **part)
-        os.replace(partial, path)
-        return part
+def _write(path: Path, part: dict) -> None:
+    # Written whole or not at all, so that an interruption costs one batch.
+    content = io.BytesIO()
+    np.savez(content, **part)
+    write_whole(path, content.getvalue())
 
-    def read(self, path: Path, index: np.ndarray) -> dict | None:
-        """Return a part whose checksums, origin, shape and values are all right, else None."""
-        try:
-            with np.load(path, allow_pickle=False) as archive:
-                part = dict(archive)
-            values, positions = part["values"], part["positions"]
-            right = (
-                str(part["key"]) == self.key
-                and int(part["start"]) == index[0]
-                and values.shape == (len(positions), self.channels)
-                and values.dtype == np.float32
-                and np.isin(positions, index).all()
-                and np.isfinite(values).all()
-                and float(part["seconds"]) >= 0
-            )
-        except _DAMAGE:
-            return None
-        return part if right else None
+
+def _read(path: Path, key: str, batch: np.ndarray, channels: int) -> dict | None:
+    """Return a part whose checksums, origin, shape and values are all right, else None."""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            part = dict(archive)
+        values, positions = part["values"], part["positions"]
+        right = (
+            str(part["key"]) == key
+            and values.shape == (len(positions), channels)
+            and values.dtype == np.float32
+            and np.isin(positions, batch).all()
+            and np.isfinite(values).all()
+            and float(part["seconds"]) >= 0
+        )
+    except _DAMAGE:
+        return None
+    return part if right else None
 
 
 def _joined(parts: list[dict], data, channels: int, computed: int) -> Features:
