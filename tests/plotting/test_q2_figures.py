@@ -1,5 +1,7 @@
 """The figures of question 2: what is on their Axes."""
 
+from types import SimpleNamespace
+
 import matplotlib as mpl
 
 mpl.use("agg")
@@ -7,7 +9,7 @@ mpl.use("agg")
 import numpy as np
 import pytest
 
-from hw4.plotting import RED
+from hw4.plotting import BLUE, GREEN, GREY, PURPLE, RED
 from hw4.plotting import q2 as figures
 
 
@@ -67,13 +69,46 @@ def test_roc_draws_every_curve_and_chance():
 
 
 def test_accuracies_show_intervals_and_the_majority_share():
-    ax = figures.accuracies(["a", "b"], [0.7, 0.9], [(0.6, 0.75), (0.85, 0.95)], 0.667)
-    (container,) = ax.containers
-    segments = container[2][0].get_segments()
+    ax = figures.accuracies(["VGG16", "b"], [0.7, 0.9], [(0.6, 0.75), (0.85, 0.95)], 0.667)
+    segments = [container[2][0].get_segments()[0] for container in ax.containers]
     assert [segment[:, 0].tolist() for segment in segments] == [
         pytest.approx([0.6, 0.75]),
         pytest.approx([0.85, 0.95]),
     ]
-    assert [tick.get_text() for tick in ax.get_yticklabels()] == ["a", "b"]
+    assert [container[0].get_color() for container in ax.containers] == [BLUE, GREY]
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == ["VGG16", "b"]
     assert ax.get_yticks().tolist() == [1, 0]
     assert any(line.get_xdata()[0] == 0.667 for line in ax.lines)
+
+
+def test_a_network_keeps_its_colour():
+    names = ["VGG16, imagenet", "ResNet50", "small CNN, from scratch", "ResNet50, random", "other"]
+    assert [figures.colour_of(name) for name in names] == [BLUE, PURPLE, GREEN, GREY, GREY]
+
+
+def test_histories_show_training_and_test_of_every_network_and_the_majority():
+    history = {"accuracy": [0.5, 0.7], "val_accuracy": [0.4, 0.6], "loss": [1, 0.5]}
+    history["val_loss"] = [1.2, 0.8]
+    result = SimpleNamespace(model="VGG16", weights="imagenet", history=history)
+    left, right = figures.histories([result], 0.667)
+    assert [line.get_ydata().tolist() for line in left.lines[:2]] == [[0.4, 0.6], [0.5, 0.7]]
+    assert [line.get_linestyle() for line in left.lines] == ["-", "--", ":"]
+    assert left.lines[2].get_ydata()[0] == 0.667
+    assert right.lines[0].get_ydata().tolist() == [1.2, 0.8]
+    assert {line.get_color() for line in right.lines} == {BLUE}
+
+
+def test_curves_with_intervals_leave_out_what_was_not_measured():
+    series = {"VGG16": [(0.7, 0.6, 0.8), (0.9, 0.8, 0.95)], "small CNN": [None, (0.8, 0.7, 0.9)]}
+    ax = figures.against(
+        [50, 100], series, xlabel="images", ylabel="accuracy", majority=0.667, log=True
+    )
+    first, second = ax.containers
+    assert first[0].get_ydata().tolist() == [0.7, 0.9]
+    assert second[0].get_ydata().tolist() == [0.8]
+    ends = [segment[:, 1].tolist() for segment in first[2][0].get_segments()]
+    assert ends == [pytest.approx([0.6, 0.8]), pytest.approx([0.8, 0.95])]
+    assert first[0].get_xdata() == pytest.approx([50, 100], rel=0.05)
+    labels = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert set(labels) == {"VGG16", "small CNN", "majority share 0.667"}
+    assert [tick.get_text() for tick in ax.get_xticklabels()] == ["50", "100"]

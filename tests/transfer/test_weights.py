@@ -137,12 +137,13 @@ def test_arrays_of_another_network_are_refused_by_name(models, tmp_path):
 
 def test_embedded_resnet50_sees_fractures_and_1_255_blinds_it(tmp_path):
     """Behaviour, not numbers: the embedded weights carry what ImageNet taught."""
-    data = radiographs.load(radiographs.write_phantom(tmp_path / "phantom", 240, 7, size=64))
+    folder = radiographs.write_phantom(tmp_path / "phantom", 240, 7, size=96, finest=1.0)
+    data = radiographs.load(folder)
     train, test = data.split()
     scores = {}
     for mode in ("caffe", "1/255"):
         found = transfer.extract_features(
-            "ResNet50", data, size=64, preprocessing=mode, on_purpose=True, cache=tmp_path / "cache"
+            "ResNet50", data, size=96, preprocessing=mode, on_purpose=True, cache=tmp_path / "cache"
         )
         head, _ = transfer.fit_head(*found.take(train), epochs=15, seed=1)
         values, truth = found.take(test)

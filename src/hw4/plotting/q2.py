@@ -1,10 +1,23 @@
-"""Figures of question 2: radiographs with marks, confusion matrices, ROC curves, intervals."""
+"""Figures of question 2: radiographs with marks, confusion matrices, curves with intervals."""
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.patches import Rectangle
 
-from hw4.plotting import BLUE, GREY, ORANGE, RED, new_axes
+from hw4.plotting import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, new_axes
+
+NETWORKS = {"VGG16": BLUE, "ResNet50": PURPLE, "small CNN": GREEN}
+
+
+def colour_of(name: str) -> str:
+    """Return the colour that a network keeps through all figures; grey for random weights.
+
+    >>> colour_of("VGG16, imagenet (torchvision), 8 bits") == BLUE
+    True
+    """
+    if "random" in name:
+        return GREY
+    return next((colour for known, colour in NETWORKS.items() if name.startswith(known)), GREY)
 
 
 def radiograph(image, title="", *, boxes=(), ax=None, colour=ORANGE, **figure):
@@ -103,7 +116,7 @@ def roc(curves, *, title="", ax=None, **figure):
     """
     ax = new_axes(ax, **({"figsize": (4.4, 4.0)} | figure))
     for name, (false, true, area) in curves.items():
-        ax.plot(false, true, label=f"{name}: {area:.3f}")
+        ax.plot(false, true, color=colour_of(name), label=f"{name}: {area:.3f}")
     ax.plot([0, 1], [0, 1], color=GREY, linestyle="--", linewidth=1, label="chance: 0.500")
     ax.set(xlabel="false positive rate", ylabel="true positive rate", title=title, aspect="equal")
     ax.legend(title="area under the curve", loc="lower right", fontsize=8, title_fontsize=8)
@@ -122,13 +135,72 @@ def accuracies(names, values, intervals, majority, *, title="", ax=None, **figur
         ax: where to draw; a new figure by default.
         figure: options of a new figure.
     """
-    ax = new_axes(ax, **({"figsize": (7.0, 0.6 + 0.55 * len(names))} | figure))
+    ax = new_axes(ax, **({"figsize": (7.0, 0.9 + 0.5 * len(names))} | figure))
     rows = np.arange(len(names))[::-1]
-    low, high = np.transpose(intervals)
-    values = np.asarray(values)
-    ax.errorbar(values, rows, xerr=[values - low, high - values], fmt="o", color=BLUE, capsize=4)
+    for row, name, value, (low, high) in zip(rows, names, values, intervals, strict=True):
+        spread = [[value - low], [high - value]]
+        ax.errorbar(value, row, xerr=spread, fmt="o", color=colour_of(name), capsize=4)
     ax.axvline(majority, color=RED, linestyle="--", label=f"majority share {majority:.3f}")
     ax.set_yticks(rows, names)
     ax.set(xlabel="test accuracy, 95 % interval", title=title, ylim=(-0.6, len(names) - 0.4))
-    ax.legend(loc="center", bbox_to_anchor=(0.55, 0.5), fontsize=8)
+    ax.legend(loc="upper left", bbox_to_anchor=(0, -0.22), fontsize=8)
+    return ax
+
+
+def histories(results, majority: float):
+    """Draw accuracy and loss of training (dashed) and test (full) by epoch; return both Axes.
+
+    Args:
+        results: objects with `model`, `weights`, and `history` with `accuracy`, `loss`, `val_...`.
+        majority: what a constant prediction scores.
+    """
+    axes = plt.subplots(1, 2, figsize=(9.0, 3.4))[1]
+    for ax, quantity in zip(axes, ("accuracy", "loss"), strict=True):
+        for result in results:
+            epochs = np.arange(1, len(result.history[quantity]) + 1)
+            options = {"color": colour_of(f"{result.model}, {result.weights}")}
+            ax.plot(
+                epochs, result.history[f"val_{quantity}"], label=f"{result.model}, test", **options
+            )
+            ax.plot(
+                epochs, result.history[quantity], "--", label=f"{result.model}, training", **options
+            )
+        ax.set(xlabel="epoch", ylabel=quantity)
+    axes[0].axhline(majority, color=RED, linestyle=":", label=f"majority share {majority:.3f}")
+    axes[0].legend(fontsize=8)
+    return axes
+
+
+def against(x, series, *, xlabel, ylabel, majority=None, log=False, title="", ax=None, **figure):
+    """Draw one curve with intervals for each network.
+
+    Args:
+        x: (n,) positions.
+        series: name to n triples (value, low, high); None leaves a position out.
+        xlabel: meaning and unit of x.
+        ylabel: meaning of the values.
+        majority: what a constant prediction scores, drawn as a line.
+        log: whether x is drawn by octaves.
+        title: text above.
+        ax: where to draw; a new figure by default.
+        figure: options of a new figure.
+    """
+    ax = new_axes(ax, **figure)
+    for number, (name, triples) in enumerate(series.items()):
+        pairs = [(at, triple) for at, triple in zip(x, triples, strict=True) if triple is not None]
+        # side by side, so that intervals do not hide each other
+        shift = 0.015 * (number - (len(series) - 1) / 2)
+        places = [at * (1 + 2 * shift) if log else at + shift * np.ptp(x) for at, _ in pairs]
+        value, low, high = np.transpose([triple for _, triple in pairs])
+        spread = [value - low, high - value]
+        options = {"color": colour_of(name), "capsize": 3, "marker": "o", "markersize": 4}
+        ax.errorbar(places, value, yerr=np.maximum(spread, 0), label=name, **options)
+    if log:
+        ax.set_xscale("log", base=2)
+        ax.set_xticks(x, [f"{at:,}" for at in x])
+        ax.minorticks_off()
+    if majority is not None:
+        ax.axhline(majority, color=RED, linestyle=":", label=f"majority share {majority:.3f}")
+    ax.set(xlabel=xlabel, ylabel=ylabel, title=title)
+    ax.legend(fontsize=8)
     return ax

@@ -2,7 +2,14 @@
 
 from hw4.transfer.backbones import BACKBONES
 from hw4.transfer.collapse import check_head, diagnose_collapse
-from hw4.transfer.comparison import compare, controls, explain, folds, from_scratch
+from hw4.transfer.comparison import (
+    compare,
+    compare_preprocessing,
+    controls,
+    explain,
+    folds,
+    from_scratch,
+)
 from hw4.transfer.features import extract_features
 from hw4.transfer.fitting import fine_tune, fit_head, fit_small_cnn, read_grey
 from hw4.transfer.networks import (
@@ -13,7 +20,16 @@ from hw4.transfer.networks import (
     unfreeze_last_block,
 )
 from hw4.transfer.preprocessing import PREPROCESSING, check_scale
-from hw4.transfer.scores import Result, balanced_accuracy, interval_text, paired, pooled, table
+from hw4.transfer.scores import (
+    Result,
+    balanced_accuracy,
+    detection,
+    interval_text,
+    paired,
+    pointing,
+    pooled,
+    table,
+)
 from hw4.transfer.weights import NotAvailable, find
 
 __all__ = [
@@ -27,7 +43,9 @@ __all__ = [
     "check_head",
     "check_scale",
     "compare",
+    "compare_preprocessing",
     "controls",
+    "detection",
     "diagnose_collapse",
     "explain",
     "extract_features",
@@ -39,6 +57,7 @@ __all__ = [
     "from_scratch",
     "interval_text",
     "paired",
+    "pointing",
     "pooled",
     "read_grey",
     "small_cnn",

@@ -104,13 +104,10 @@ def _names(layer) -> list[str]:
 
 
 def _is_constant(layer, model) -> bool:
-    """Say whether inputs of `layer` that differ all give exactly 1, or exactly 0, its logarithm."""
+    """Say whether inputs of `layer` that differ all give 1, or all give 0, its logarithm."""
     source = layer.input
-    if (
-        isinstance(layer, keras.Model)
-        or not keras.ops.is_tensor(source)
-        or None in source.shape[1:]
-    ):
+    simple = isinstance(source, keras.KerasTensor) and None not in source.shape[1:]
+    if isinstance(layer, keras.Model) or not simple:
         return False
     # Small ones, too, for which no sigmoid of an honest head is rounded to 0 or 1.
     scales = np.logspace(-3, 0, 8).reshape(-1, *[1] * (len(source.shape) - 1))

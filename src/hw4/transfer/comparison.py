@@ -59,14 +59,48 @@ def compare(
     results = []
     for name, found in runs.items():
         features = extract_features(name, data, weights=found, size=size, cache=cache)
-        fitted, held = features.take(train), features.take(test)
-        head, history = fit_head(
-            *fitted, epochs=epochs, seed=seed, validation=held if curves else None
-        )
-        patients = data.patients[features.positions[features.rows(test)]]
-        made = {"model": name, "weights": found.name, "feature_seconds": features.seconds}
-        parameters = known(name).parameters + head.count_params()
-        results.append(_score(head, history, fitted, held, patients, data, parameters, **made))
+        results.append(_run(name, found.name, features, data, train, test, epochs, seed, curves))
+    return results
+
+
+def compare_preprocessing(
+    name: str,
+    data,
+    train,
+    test,
+    *,
+    size: int = 224,
+    epochs: int = 20,
+    seed: int = 7,
+    cache: str | Path | None = None,
+) -> dict[str, Result]:
+    """Train and test a head behind each preprocessing: the weights' own, and three wrong ones.
+
+    Args:
+        name: `VGG16` or `ResNet50`, on its embedded weights.
+        data: Radiographs.
+        train: positions of the training images.
+        test: positions of the test images.
+        size: height and width of the images.
+        epochs: of the heads.
+        seed: of heads and orders.
+        cache: folder of the feature cache; `build/features` by default.
+
+    Returns:
+        `right`, `1/255`, `the other network's` and `twice` to a result each.
+    """
+    _check_apart(train, test)
+    found, both = find(name), np.union1d(train, test)
+    own, other = found.preprocessing, {"caffe": "torch", "torch": "caffe"}[found.preprocessing]
+    modes = {"right": own, "1/255": "1/255", "the other network's": other, "twice": f"{own} twice"}
+    results = {}
+    for title, mode in modes.items():
+        options = {"weights": found, "size": size, "preprocessing": mode, "on_purpose": True}
+        # the right features are those of the comparison, which the cache holds for all images
+        index = None if title == "right" else both
+        features = extract_features(name, data, **options, index=index, cache=cache)
+        weights = f"{found.name}, {mode}"
+        results[title] = _run(name, weights, features, data, train, test, epochs, seed, False)
     return results
 
 
@@ -145,6 +179,17 @@ def explain(results: list[Result]) -> str:
     return "\n".join(lines)
 
 
+def _run(name, weights, features, data, train, test, epochs, seed, curves) -> Result:
+    """Train a head on the features of the training images, and score it on the others."""
+    fitted, held = features.take(train), features.take(test)
+    validation = held if curves else None
+    head, history = fit_head(*fitted, epochs=epochs, seed=seed, validation=validation)
+    patients = data.patients[features.positions[features.rows(test)]]
+    made = {"model": name, "weights": weights, "feature_seconds": features.seconds}
+    parameters = known(name).parameters + head.count_params()
+    return _score(head, history, fitted, held, patients, data, parameters, **made)
+
+
 def _check_apart(train, test) -> None:
     common = np.intersect1d(train, test).size
     if common:
@@ -153,9 +198,9 @@ def _check_apart(train, test) -> None:
         )
 
 
-def _score(model, history, fitted, held, patients, data, parameters, **made) -> Result:
+def _score(network, history, fitted, held, patients, data, parameters, **made) -> Result:
     fitted_prob, held_prob = (
-        model.predict(part[0], batch_size=256, verbose=0)[:, 0] for part in (fitted, held)
+        network.predict(part[0], batch_size=256, verbose=0)[:, 0] for part in (fitted, held)
     )
     return Result(
         data=data.source,
@@ -167,6 +212,6 @@ def _score(model, history, fitted, held, patients, data, parameters, **made) -> 
         y_prob=held_prob,
         patients=patients,
         history=history,
-        network=model,
+        network=network,
         **made,
     )

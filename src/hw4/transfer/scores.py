@@ -8,7 +8,7 @@ import numpy as np
 from scipy import stats
 
 from hw4.claims import varying
-from hw4.measure import Interval, cluster_bootstrap, mcnemar
+from hw4.measure import Interval, cluster_bootstrap, mcnemar, wilson
 from hw4.transfer.collapse import checked, diagnose_collapse
 
 
@@ -174,6 +174,66 @@ def paired(first: Result, second: Result) -> Difference:
     _, row = np.unique(first.patients, return_inverse=True)
     wrong = [np.bincount(row, ~result.right) > 0 for result in (first, second)]
     return Difference(difference, *mcnemar(~wrong[0], ~wrong[1]))
+
+
+def detection(found, patients, widths, edges) -> list[Interval]:
+    """Return the share of fractures that are found, by how wide they are.
+
+    Args:
+        found: (n,) whether each fracture is recognised.
+        patients: (n,) names.
+        widths: (n,) any measure of size.
+        edges: (k + 1,) rising limits of k classes, the last one included.
+
+    Returns:
+        One (share, low, high) a class, over resampled patients; by Wilson over patients where all
+        or none are found, which resampling cannot tell from certainty.
+
+    >>> rates = detection([0, 1, 1, 1], list("abcd"), [1, 2, 5, 6], edges=[0, 3, 6])
+    >>> [round(number, 3) for number in rates[1]]
+    [1.0, 0.342, 1.0]
+    """
+    found, patients, widths = np.asarray(found), np.asarray(patients), np.asarray(widths)
+    classes = np.digitize(widths, edges[1:-1])
+    shares = []
+    for number in range(len(edges) - 1):
+        inside = (classes == number) & (widths >= edges[0]) & (widths <= edges[-1])
+        count = len(np.unique(patients[inside]))
+        if np.ptp(found[inside].astype(int)) == 0:
+            shares.append(wilson(count * int(found[inside][0]), count))
+        else:
+            shares.append(cluster_bootstrap(np.mean, patients[inside], found[inside]))
+    return shares
+
+
+def pointing(heat, boxes, margin: float) -> tuple[np.ndarray, np.ndarray]:
+    """Say whether the hottest pixel of each map lies in the marked frame, and how large that is.
+
+    The pointing game of Zhang et al. (2018), arXiv:1608.00507. A random pixel hits with the chance
+    that is the frame's share of the image.
+
+    Args:
+        heat: (n, h, w) maps.
+        boxes: n frames (centre x, centre y, width, height) as shares of the image.
+        margin: by which a frame is enlarged on each side, as a share of the image: the maps are
+            coarse.
+
+    >>> hits, chance = pointing(np.eye(4)[None, :, ::-1], [(0.8, 0.2, 0.3, 0.3)], margin=0.0)
+    >>> hits.tolist(), [round(share, 2) for share in chance.tolist()]
+    ([True], [0.09])
+    """
+    heat, hits, chance = np.asarray(heat), [], []
+    for picture, (x, y, width, height) in zip(heat, boxes, strict=True):
+        row, column = np.unravel_index(picture.argmax(), picture.shape)
+        across = abs((column + 0.5) / picture.shape[1] - x) <= width / 2 + margin
+        down = abs((row + 0.5) / picture.shape[0] - y) <= height / 2 + margin
+        hits.append(bool(across and down))
+        sides = [
+            min(1, centre + side / 2 + margin) - max(0, centre - side / 2 - margin)
+            for centre, side in ((x, width), (y, height))
+        ]
+        chance.append(sides[0] * sides[1])
+    return np.array(hits), np.array(chance)
 
 
 def table(results: list[Result]) -> dict[str, dict[str, str]]:
