@@ -22,7 +22,6 @@ import keras  # noqa: E402 - after runtime.start, which silences the native bann
 import numpy as np  # noqa: E402
 
 from hw4 import radiographs, transfer  # noqa: E402
-from hw4.transfer import fine_tuning as finetune  # noqa: E402
 
 
 def main(images: int, size: int) -> int:
