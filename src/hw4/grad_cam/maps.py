@@ -8,7 +8,7 @@ import cv2
 import keras
 import numpy as np
 
-from hw4.grad_cam.score_graph import ScoreGraph
+from hw4.grad_cam.score_graph import opened
 
 #: Names that `superimpose` takes, and OpenCV's codes for them.
 COLORMAPS = {
@@ -59,20 +59,12 @@ def grad_cam(model, images, class_index=None, layer=None, relu=True, batch_size=
             [0.75, 1.  ]]], dtype=float32)
     """
     batch_size = integer("batch_size", batch_size, 1)
-    graph = ScoreGraph(model, scores)
+    graph = opened(model, scores)
     operation = graph.find(layer)
     images = _check_images(images, graph.input)
     classes = _check_classes(class_index, len(images), graph.classes)
     graph.check_squashed(images, classes)
-    parts = []
-    for start in range(0, len(images), batch_size):
-        rows = slice(start, start + batch_size)
-        chosen = None if classes is None else classes[rows]
-        activations, gradients = graph.differentiate(images[rows], chosen, operation)
-        positions = activations.shape[1] * activations.shape[2]
-        weighted = keras.ops.sum(activations * (gradients / positions), axis=3)
-        parts.append(keras.ops.convert_to_numpy(weighted))
-    maps = np.concatenate(parts)
+    maps = graph.maps(images, classes, operation, batch_size)
     bad = np.flatnonzero(~np.isfinite(maps).all(axis=(1, 2)))
     if len(bad):
         raise ValueError(

@@ -5,16 +5,28 @@ position of channel k at the chosen layer. Since d score / d e_k = sum_ij d scor
 gradient of shape (channels,) per image says all that Grad-CAM needs, and skip connections
 around the layer cost no second pass. The same code runs on TensorFlow, PyTorch and JAX.
 
-Where the score is follows from the graph where that is certain (`_find_score`). Elsewhere the
-outputs for a few probes are looked at: what lies in [0, 1], or sums to the same number for every
-image, came through a squashing end and is refused.
+The replay is compiled once for a model, a layer and scores (not on PyTorch), for any number of
+images, and kept as long as the model lives: new weights are seen, and a changed structure makes a
+new one (`opened`).
 """
 
+import functools
 import inspect
 import warnings
+import weakref
 
 import keras
 import numpy as np
+
+from hw4.grad_cam.head import (
+    PER_CHANNEL,
+    WAY_OUT,
+    calls_of,
+    find_score,
+    how_squashed,
+    named_score,
+    vary,
+)
 
 _CONVOLUTIONS = (
     keras.layers.Conv2D,
@@ -22,37 +34,53 @@ _CONVOLUTIONS = (
     keras.layers.DepthwiseConv2D,
     keras.layers.SeparableConv2D,
 )
-#: Layers whose weights act on each channel by itself: they mix nothing.
-_PER_CHANNEL = (
-    keras.layers.BatchNormalization,
-    keras.layers.GroupNormalization,
-    keras.layers.LayerNormalization,
-    keras.layers.Normalization,
-    keras.layers.RMSNormalization,
-    keras.layers.PReLU,
-)
-#: Layers that hand their input on unchanged in inference mode; the two last if the shape stays.
-_COPIES = (
-    keras.layers.Identity,
-    keras.layers.Dropout,
-    keras.layers.SpatialDropout1D,
-    keras.layers.SpatialDropout2D,
-    keras.layers.AlphaDropout,
-    keras.layers.GaussianDropout,
-    keras.layers.GaussianNoise,
-    keras.layers.ActivityRegularization,
-    keras.layers.Flatten,
-    keras.layers.Reshape,
-)
-#: Operations of `keras.ops` that keep the order of the classes; the arithmetic ones do so with a
-#: number (above 0 where it multiplies).
-_INCREASING = ("Cast", "Clip", "Exp", "Log", "Log1p", "Log2", "Log10", "Reshape", "Sqrt")
-_ARITHMETIC = ("Add", "Subtract", "Multiply", "Divide", "TrueDivide")
-_SQUASHES = ("softmax", "sigmoid", "sparsemax")
-WAY_OUT = (
-    "Name with scores= the layer or tensor (n, classes) to differentiate, such as the layer before "
-    "the softmax"
-)
+#: What every layer has, and what says nothing of what it computes.
+_BOOKKEEPING = set(vars(keras.layers.Layer())) - {"_dtype_policy"}
+_PLAIN = (bool, int, float, str, tuple, type(None))
+_KEPT = weakref.WeakKeyDictionary()
+
+
+def opened(model, scores=None):
+    """Return the `ScoreGraph` of a model: the one kept from an earlier call while it still holds.
+
+    It is kept until the model is freed, or until a layer or an attribute of a layer is another one
+    than before. What a layer reads from elsewhere, such as a Python variable inside a `Lambda`, is
+    seen once, as in `model.predict`.
+    """
+    if not isinstance(model, keras.Model) or not hasattr(model, "inputs"):
+        return ScoreGraph(model, scores)  # which says what is wrong
+    structure = _structure(model)
+    before, graphs = _KEPT.get(model, ((), {}))
+    if not _unchanged(before, structure):
+        graphs = {}
+        _KEPT[model] = structure, graphs
+    if scores not in graphs:
+        graphs[scores] = ScoreGraph(model, scores)
+    return graphs[scores]
+
+
+def _structure(model):
+    """All that the compiled code depends on besides the values of weights, in one flat list."""
+    found = [*model.inputs, *model.outputs]
+    for part in model._flatten_layers(include_self=False):
+        found.append(part)
+        if isinstance(part, keras.Model):
+            found += (*getattr(part, "inputs", ()), *getattr(part, "outputs", ()))
+            continue
+        for name, value in vars(part).items():
+            if isinstance(value, list):
+                found += value
+            elif name not in _BOOKKEEPING and value is not model:  # which would never be freed
+                found.append(value)
+    return found
+
+
+def _unchanged(before, after):
+    """Whether two structures hold the same objects, and plain values that are equal."""
+    return len(before) == len(after) and all(
+        a is b or (type(a) is type(b) and isinstance(a, _PLAIN) and a == b)
+        for a, b in zip(before, after, strict=True)
+    )
 
 
 class ScoreGraph:
@@ -80,14 +108,21 @@ class ScoreGraph:
         self.input, output = model.inputs[0], model.outputs[0]
         self.named = scores is not None
         if self.named:
-            source, self._dense, self.certain = _named(self.input, output, scores), None, False
+            source, self._dense, self.certain = named_score(self.input, output, scores), None, False
             self.units = source.shape[1]
         else:
-            source, self._dense, self.certain = _find_score(output)
+            source, self._dense, self.certain = find_score(output)
             self.units = output.shape[1]
         self.classes = max(self.units, 2)
         self._function = keras.Function(self.input, source)
-        self._calls = _calls(self._function)
+        self._calls = calls_of(self._function)
+        self._steps = {}
+        parts = [*self._calls, *([self._dense] if self._dense else ())]
+        held = (v for part in parts for v in getattr(part, "variables", ()))
+        self._variables = list({id(variable): variable for variable in held}.values())
+        self._takes_training = {
+            op for op in self._calls if "training" in inspect.signature(op.call).parameters
+        }
         #: Operations that end before the score and return one 4-D tensor, in order of execution.
         self.spatial = [op for op in self._function.operations if len(self._shape(op)) == 4]
 
@@ -105,17 +140,14 @@ class ScoreGraph:
         """
         names = [operation.name for operation in self.spatial]
         if layer is None:
-            found = [op for op in self._function.operations if self._mixes(op)]
-            wide = [op for op in found if self._map_size(op) != (1, 1)]
-            if not found:
-                raise ValueError(
-                    "model must contain a convolutional layer with a 4-D output when layer is "
-                    f"None; got layers with a 4-D output: {names}. Name one of them, if any."
+            operation, beside = self._last
+            if beside:
+                warnings.warn(
+                    f"layer=None took {operation.name!r}, the last of parallel branches, beside "
+                    f"{', '.join(map(repr, beside))}. Name with layer= another one, or the layer "
+                    "that joins them.",
+                    stacklevel=3,
                 )
-            operation = (wide or found)[-1]
-            if isinstance(operation, keras.Model) and _convolutional(operation):
-                raise _nested(operation, "its last convolutional layer")
-            self._warn_of_branches(self._once(operation), wide or found)
             return operation
         for operation in self._function.operations:
             if layer is operation or layer == operation.name:
@@ -148,23 +180,29 @@ class ScoreGraph:
             return True  # even if its output is flat: its convolution may be the last
         weights = getattr(operation, "weights", ())
         spatial = len(self._shape(operation)) == 4
-        return spatial and bool(weights) and not isinstance(operation, _PER_CHANNEL)
+        return spatial and bool(weights) and not isinstance(operation, PER_CHANNEL)
 
-    def _warn_of_branches(self, operation, others):
-        above, queue = set(), list(self._calls[operation][0].input_tensors)
+    @functools.cached_property
+    def _last(self):
+        """The operation that `layer=None` means, and the names of branches parallel to it."""
+        found = [op for op in self._function.operations if self._mixes(op)]
+        found = [op for op in found if self._map_size(op) != (1, 1)] or found
+        if not found:
+            raise ValueError(
+                "model must contain a convolutional layer with a 4-D output when layer is None; "
+                f"got layers with a 4-D output: {[op.name for op in self.spatial]}. Name one of "
+                "them, if any."
+            )
+        operation = found[-1]
+        if isinstance(operation, keras.Model) and _convolutional(operation):
+            raise _nested(operation, "its last convolutional layer")
+        above, queue = {operation}, list(self._calls[self._once(operation)][0].input_tensors)
         while queue:
             parent, index, _ = queue.pop()._keras_history
             if parent not in above:
                 above.add(parent)
                 queue += parent._inbound_nodes[index].input_tensors
-        beside = [other.name for other in others if other not in above and other is not operation]
-        if beside:
-            warnings.warn(
-                f"layer=None took {operation.name!r}, the last of parallel branches, beside "
-                f"{', '.join(map(repr, beside))}. Name with layer= another one, or the layer that "
-                "joins them.",
-                stacklevel=4,
-            )
+        return operation, [other.name for other in found if other not in above]
 
     def _channel_axis(self, operation):
         """1 or 3; a layer without `data_format` follows the convolutions, or Keras' default."""
@@ -192,7 +230,7 @@ class ScoreGraph:
         if self.certain or (self.named and (self.units > 1 or classes is not None)):
             return
         scores = self._probe(images)
-        how = _how_squashed(scores)
+        how = how_squashed(scores)
         if how and self.named:
             raise ValueError(
                 f"class_index must be given for scores of one squashed unit; got None, and {how}, "
@@ -204,7 +242,7 @@ class ScoreGraph:
                 f"{WAY_OUT}."
             )
         # Outputs that are the same for every image, such as those of a head of zeros, tell nothing.
-        self.certain = _vary(scores)
+        self.certain = vary(scores)
 
     def _probe(self, images):
         """Scores (m, units), float64, of a few images and of noise; rows that overflow left out."""
@@ -217,17 +255,17 @@ class ScoreGraph:
             noise *= np.array([1, 1, 100, 100, -1, -100]).reshape(-1, *[1] * (images.ndim - 1))
         probes = np.concatenate([images[:2], noise.astype(images.dtype)])
         with keras.StatelessScope():
-            scores = self._raw_scores(keras.ops.convert_to_tensor(probes, dtype=self.input.dtype))
+            scores = self._scores(keras.ops.convert_to_tensor(probes, dtype=self.input.dtype))
         scores = keras.ops.convert_to_numpy(keras.ops.cast(scores, "float32")).astype("float64")
         return scores[np.isfinite(scores).all(axis=1)]
 
-    def _raw_scores(self, images, seen=lambda operation, outputs: outputs):
+    def _scores(self, images, seen=lambda operation, outputs: outputs):
         """Scores (n, units); `seen` is told every operation's outputs and may replace them."""
 
         def inference(current):
             def call(*args, **kwargs):
                 # A layer wired with training=True (Monte Carlo dropout) is overruled too.
-                if "training" in inspect.signature(current.call).parameters:
+                if current in self._takes_training:
                     kwargs["training"] = False
                 return seen(current, current(*args, **kwargs))
 
@@ -242,16 +280,38 @@ class ScoreGraph:
             features = features + keras.ops.convert_to_tensor(self._dense.bias)
         return features
 
-    def differentiate(self, images, classes, operation):
-        """Return activations A (n, h, w, k) and sum_ij d score / d A_ijk (n, 1, 1, k).
+    def maps(self, images, classes, operation, batch_size):
+        """Return Grad-CAM's maps before the ReLU, sum_k a_k A_ijk with a_k = mean_ij dz / dA_ijk.
 
-        `classes` are ints (n,), or None for the highest score. Inference mode throughout; one
-        forward and one backward pass.
+        Inference mode throughout; one forward and one backward pass a batch.
+
+        Args:
+            images: (n, ...) in the model's own dtype.
+            classes: ints (n,), or None for the highest score.
+            operation: what `find` returned.
+            batch_size: images a pass.
+
+        Returns:
+            (n, h, w) float32.
         """
+        classes = np.full(len(images), -1, "int32") if classes is None else classes
+        if operation not in self._steps:
+            self._steps[operation] = _compiled(
+                lambda images, classes: self._step(images, classes, operation),
+                self._variables,
+                self.input,
+            )
+        step, parts = self._steps[operation], []
+        for start in range(0, len(images), batch_size):
+            rows = slice(start, start + batch_size)
+            parts.append(step(images[rows], classes[rows], batch_size))
+        return np.concatenate(parts)
+
+    def _step(self, images, classes, operation):
+        """Maps of one batch of tensors; class -1 is the one with the highest score."""
         axis = self._channel_axis(operation)
-        shape = [len(images), 1, 1, 1]
+        shape = [keras.ops.shape(images)[0], 1, 1, 1]
         shape[axis] = self._shape(operation)[axis]
-        images = keras.ops.convert_to_tensor(images, dtype=self.input.dtype)
 
         def score(shift):
             kept = []
@@ -262,18 +322,82 @@ class ScoreGraph:
                     kept.append(outputs)
                 return outputs
 
-            # The scope keeps the variables and loss lists of the user's model as they were.
-            with keras.StatelessScope():
-                scores = self._raw_scores(images, seen)
+            scores = self._scores(images, seen)
             if self.units == 1:
                 scores = keras.ops.concatenate([-scores, scores], axis=1)
-            wanted = keras.ops.argmax(scores, axis=1) if classes is None else classes
+            best = keras.ops.cast(keras.ops.argmax(scores, axis=1), "int32")
+            wanted = keras.ops.where(classes < 0, best, classes)
             mask = keras.ops.one_hot(wanted, self.classes, dtype="bool")
             return keras.ops.sum(keras.ops.where(mask, scores, 0)), kept[0]
 
         gradient, activations = _gradient(score, keras.ops.zeros(shape, dtype="float32"))
-        activations = keras.ops.cast(activations, "float32")
-        return tuple(keras.ops.moveaxis(part, axis, 3) for part in (activations, gradient))
+        sides = [side for side in (1, 2, 3) if side != axis]
+        places = keras.ops.shape(activations)[sides[0]] * keras.ops.shape(activations)[sides[1]]
+        weights = gradient / keras.ops.cast(places, "float32")
+        return keras.ops.sum(keras.ops.cast(activations, "float32") * weights, axis=axis)
+
+
+def _compiled(step, variables, expected):
+    """Return `step(images, classes)` as a function of arrays and the batch size.
+
+    Compiled for any number of images on TensorFlow and, padded to a power of two, on JAX. What
+    cannot be compiled, such as a layer that asks a tensor for its value, runs as it is.
+    """
+
+    def plain(images, classes):
+        # The scope keeps the variables and loss lists of the user's model as they were.
+        with keras.StatelessScope():
+            return step(images, classes)
+
+    def eager(images, classes, batch_size=None):
+        images = keras.ops.convert_to_tensor(images, dtype=expected.dtype)
+        maps = plain(images, keras.ops.convert_to_tensor(classes, dtype="int32"))
+        return keras.ops.convert_to_numpy(maps)
+
+    backend, fast = keras.backend.backend(), None
+
+    def run(images, classes, batch_size):
+        nonlocal fast
+        try:
+            if fast is None and backend == "tensorflow":
+                fast = _compiled_by_tensorflow(plain, expected)
+            elif fast is None:
+                fast = _compiled_by_jax(step, variables)
+            return fast(images, classes, batch_size)
+        except Exception:
+            result = eager(images, classes)  # whose error is the true one, if there is one
+            fast = eager
+            return result
+
+    return run if backend in ("tensorflow", "jax") else eager
+
+
+def _compiled_by_tensorflow(step, expected):
+    import tensorflow as tf
+
+    traced = tf.function(step, autograph=False).get_concrete_function(
+        tf.TensorSpec((None, *expected.shape[1:]), expected.dtype), tf.TensorSpec((None,), "int32")
+    )
+    return lambda images, classes, size: traced(tf.constant(images), tf.constant(classes)).numpy()
+
+
+def _compiled_by_jax(step, variables):
+    import jax
+
+    @jax.jit
+    def traced(values, images, classes):
+        # Weights are arguments: as constants of the compiled code they would never change.
+        with keras.StatelessScope(zip(variables, values, strict=True)):
+            return step(images, classes)
+
+    def run(images, classes, batch_size):
+        count = len(images)
+        size = min(batch_size, 1 << (count - 1).bit_length())
+        more = [(0, size - count)] + [(0, 0)] * (images.ndim - 1)
+        images, classes = np.pad(images, more, mode="edge"), np.pad(classes, more[0], mode="edge")
+        return np.asarray(traced([v.value for v in variables], images, classes))[:count]
+
+    return run
 
 
 def _gradient(score, at):
@@ -328,165 +452,6 @@ def _check_model(model):
             "model must have one input and one output of shape (n, classes); got "
             f"{len(model.inputs)} inputs and outputs {shapes}. Cut out the part to explain."
         )
-
-
-def _calls(function):
-    """Operation to its calls (nodes) on the way of a `keras.Function`."""
-    calls = {}
-    for node in (node for level in function._nodes_by_depth.values() for node in level):
-        if not node.is_input:
-            calls.setdefault(node.operation, []).append(node)
-    return calls
-
-
-def _named(source, output, scores):
-    """The tensor (n, classes) that `scores` names: by a layer, a layer's name, or itself."""
-    if isinstance(scores, keras.KerasTensor):
-        tensor, name = scores, scores.name
-    else:
-        name = getattr(scores, "name", scores)
-        calls = _calls(keras.Function(source, output))
-        found = [op for op in calls if scores is op or scores == op.name]
-        if not found or len(calls[found[0]]) > 1 or len(calls[found[0]][0].outputs) > 1:
-            flat = [op.name for op in calls if len(calls[op][0].outputs[0].shape) == 2]
-            raise ValueError(
-                "scores must be a layer that the model uses once, its name, or a tensor of the "
-                f"model; got {name!r}. Use one of {flat}."
-            )
-        tensor = calls[found[0]][0].outputs[0]
-    if len(tensor.shape) != 2 or tensor.shape[1] is None:
-        raise ValueError(
-            f"scores must have shape (n, classes); got {name!r} with shape {tuple(tensor.shape)}."
-            " Name a later layer."
-        )
-    try:
-        keras.Function(source, tensor)
-    except ValueError:
-        raise ValueError(
-            f"scores must be computed from the model's input; got {name!r}. Take a tensor of this "
-            "model."
-        ) from None
-    return tensor
-
-
-def _producer(tensor):
-    """The operation that made a symbolic tensor, and that operation's inputs."""
-    operation, index, _ = tensor._keras_history
-    return operation, operation._inbound_nodes[index]
-
-
-def _squashes(operation, kinds=_SQUASHES):
-    """Whether the function that an operation applies last is one of `kinds`."""
-    applied = getattr(operation, "activation", None) or operation
-    if isinstance(operation, keras.layers.Lambda):
-        # An own function's name promises nothing.
-        applied = operation.function
-        if getattr(applied, "__module__", "").split(".")[0] not in ("keras", "tensorflow", "jax"):
-            return False
-    name = getattr(applied, "__name__", type(applied).__name__).lower()
-    return any(kind in name for kind in kinds)
-
-
-def _keeps_order(operation, node, tensor):
-    """Whether each class's output rises with that class's input alone, the same for all."""
-    if isinstance(operation, _COPIES):
-        return True
-    if isinstance(operation, keras.layers.Rescaling):
-        return np.ndim(operation.scale) == np.ndim(operation.offset) == 0 < operation.scale
-    kind = type(operation).__name__
-    if not type(operation).__module__.startswith("keras.src.ops."):
-        return False
-    if kind in _INCREASING:
-        return True
-    first, *others = node.arguments.args[:2]
-    if kind in ("Add", "Multiply") and first is not node.input_tensors[0]:
-        first, others = others[0], [first]
-    numbers = all(
-        isinstance(x, (int, float)) and (x > 0 or kind in _ARITHMETIC[:2]) for x in others
-    )
-    return kind in _ARITHMETIC and first is node.input_tensors[0] and numbers
-
-
-def _find_score(output):
-    """Follow the output back to its score: (tensor, its Dense if any, whether it is certain).
-
-    The tensor is the one before all activations at the end, or the input of the Dense layer
-    whose activation has to go. Layers that hand on or only rescale (`_keeps_order`) are looked
-    through if a squashing function lies behind them.
-    """
-    tensor = score = output
-    certain = softmax = False
-    while True:
-        operation, node = _producer(tensor)
-        softmax = softmax or _squashes(operation, ("softmax",))
-        # keras.layers.Softmax, keras.ops.softmax and their kin have no `activation` of their own.
-        function = not hasattr(operation, "activation") and _squashes(operation)
-        last = function or isinstance(operation, keras.layers.Activation)
-        through = last or _keeps_order(operation, node, tensor)
-        if not through or node.input_tensors[0].shape[1:] != tensor.shape[1:]:
-            break
-        tensor = node.input_tensors[0]
-        squashed = _squashes(operation)
-        certain = certain or squashed
-        if squashed or (score is node.outputs[0] and (last or isinstance(operation, _COPIES))):
-            score = tensor
-    if output.shape[1] == 1 and softmax:
-        raise ValueError(
-            "model must not end in a softmax over one unit, whose output is always 1; got "
-            f"output shape {tuple(output.shape)}. Use a sigmoid."
-        )
-    dense = type(operation).call is keras.layers.Dense.call
-    if dense and (score is tensor or _squashes(operation)):
-        return node.input_tensors[0], operation, certain or _squashes(operation)
-    operation = _squashing(score)
-    if operation:
-        raise ValueError(
-            f"model must end in a layer whose activation can be taken off; got {operation.name!r} "
-            f"({type(operation).__name__}), and what follows mixes its outputs. {WAY_OUT}, or give "
-            "a softmax its own Activation layer at the end, and unpack a nested model into the "
-            "flat graph."
-        )
-    return score, None, certain
-
-
-def _squashing(tensor):
-    """The operation that squashes if nothing but squashed numbers come together in a tensor.
-
-    Weights that mix end the search with None. A nested model counts as squashing, since nobody
-    looks into it.
-    """
-    operation, node = _producer(tensor)
-    if _squashes(operation) or isinstance(operation, keras.Model):
-        return operation
-    if getattr(operation, "weights", ()) and not isinstance(operation, _PER_CHANNEL):
-        return None
-    found = [_squashing(source) for source in node.input_tensors]
-    return found[0] if found and all(found) else None
-
-
-def _vary(scores):
-    """Whether scores (m, units) differ between the rows by more than rounding."""
-    return len(scores) > 1 and np.ptp(scores, axis=0).max() > 1e-5 * np.abs(scores).max()
-
-
-def _same(totals):
-    return np.ptp(totals) <= 1e-4 * abs(totals.mean())
-
-
-def _how_squashed(scores):
-    """In words what betrays squashed scores (m, units), or None."""
-    if not len(scores):
-        return None
-    low, high, varied = scores.min(), scores.max(), _vary(scores)
-    seen = f"numbers from {low:.3g} to {high:.3g}"
-    if scores.shape[1] > 1:
-        sums, powers = scores.sum(axis=1), np.exp(np.minimum(scores, 700)).sum(axis=1)
-        total = sums.mean()
-        if (low >= -1e-6 or high <= 1e-6) and _same(sums) and (varied or abs(total - 1) < 1e-4):
-            return f"{seen} that sum to {total:.4g} for every image"
-        if high <= 1e-6 and varied and _same(powers):
-            return f"{seen} whose exponentials sum to {powers.mean():.4g} for every image"
-    return f"{seen}, all from 0 to 1" if varied and low >= -1e-6 and high <= 1 + 1e-6 else None
 
 
 def _convolutional(operation):
