@@ -6,6 +6,7 @@ out; every tensor gets the State that `trace` hands from layer to layer.
 
 from dataclasses import dataclass, replace
 from math import prod
+from typing import NoReturn
 
 from hw4.conv_shapes import layers as cl
 from hw4.conv_shapes.layers import ShapeError
@@ -92,7 +93,7 @@ def from_keras(model) -> list[Row]:
 class _Count:
     """Counts every variable once, and tells which of them the whole model trains."""
 
-    def __init__(self, trained):
+    def __init__(self, trained) -> None:
         self.trained, self.seen = set(map(id, trained)), set()
 
     def of(self, layer) -> tuple[int, int]:
@@ -103,7 +104,8 @@ class _Count:
         return sum(sizes[key] for key in new), sum(sizes[key] for key in new & self.trained)
 
 
-def _graph(model):
+def _graph(model) -> object | None:
+    """Return what holds the nodes of a model, None for a layer or an unbuilt model."""
     graph = getattr(model, "_functional", None) or model
     return graph if hasattr(graph, "_nodes_by_depth") else None
 
@@ -135,7 +137,7 @@ def _call(layer, given, outputs, position) -> tuple[Row, State]:
     """Return the Row and State of one layer call, its shape held against the call's outputs."""
     kind, name = type(layer).__name__, layer.name
 
-    def refuse(expectation, got, fix):
+    def refuse(expectation, got, fix) -> NoReturn:
         problem = f"{expectation}; got {got} in {name!r}. {fix}"
         raise ShapeError(problem, "from_keras", {}, position, kind)
 

@@ -45,7 +45,7 @@ class _Short(reprlib.Repr):
         super().__init__()
         self.maxstring = self.maxother = 80
 
-    def repr_int(self, x, level):
+    def repr_int(self, x, level) -> str:
         return repr(x) if x.bit_length() <= 200 else f"<an integer of {x.bit_length()} bits>"
 
 

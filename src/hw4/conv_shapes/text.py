@@ -15,6 +15,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import fields
 from fractions import Fraction
+from typing import NoReturn
 
 from hw4 import conv_shapes as cs
 from hw4.conv_shapes.layers import shown
@@ -99,7 +100,7 @@ def _layer(text, words, position) -> object:
     """Return the layer of one piece of the text."""
     (kind, start, end), *rest = words
 
-    def refuse(expectation, got, fix, start, end):
+    def refuse(expectation, got, fix, start, end) -> NoReturn:
         problem = f"layer {position} {expectation}; got {got}. {fix}"
         raise NetworkError(problem, text, start, end)
 

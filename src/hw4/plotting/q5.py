@@ -1,11 +1,15 @@
 """Figures of question 5."""
 
+from collections.abc import Callable
+
 import matplotlib.pyplot as plt
 
 from hw4.plotting import BLUE, GREY, ORANGE, RED, new_axes
 
 
-def kernel_places(input_size, kernel_size, strides=1, dilation_rate=1, padding=(0, 0), ax=None):
+def kernel_places(
+    input_size, kernel_size, strides=1, dilation_rate=1, padding=(0, 0), ax=None
+) -> plt.Axes:
     """Draw, along one axis, every place where a kernel can be put down, or why there is none.
 
     Args:
@@ -64,7 +68,7 @@ def kernel_places(input_size, kernel_size, strides=1, dilation_rate=1, padding=(
     return ax
 
 
-def explorer():
+def explorer() -> Callable:
     """Show sliders for all numbers of `kernel_places` beside its drawing, in a live notebook.
 
     Returns:
@@ -80,14 +84,14 @@ def explorer():
         before=(0, 8),
         after=(0, 8),
     )
-    def draw(input_size=11, kernel=5, stride=2, dilation=8, before=0, after=0):
+    def draw(input_size=11, kernel=5, stride=2, dilation=8, before=0, after=0) -> None:
         kernel_places(input_size, kernel, stride, dilation, (before, after))
         plt.show()
 
     return draw
 
 
-def same_padding_picture(cases, ax=None):
+def same_padding_picture(cases, ax=None) -> plt.Axes:
     """Draw the zeros that "same" puts before and after an input, one row a case.
 
     Args:
