@@ -1,4 +1,4 @@
-"""The command line: `hw4 run | report | grade | shapes | tune | doctor`."""
+"""The command line: `hw4 run | report | grade | student | shapes | tune | doctor`."""
 
 import argparse
 import os
@@ -68,6 +68,11 @@ def _parser() -> argparse.ArgumentParser:
             "--csv", type=Path, metavar="FILE", help="write a line a notebook there"
         )
         command.add_argument("--html", type=Path, metavar="FOLDER", help="write HTML pages there")
+
+    student = commands.add_parser("student", help="write notebooks without their answers")
+    student.add_argument("notebooks", nargs="*", help="all by default; q5 is enough for one")
+    student.add_argument("--out", required=True, type=Path, metavar="FOLDER")
+    student.set_defaults(run=_student)
 
     shapes = commands.add_parser(
         "shapes", help="output shapes, parameters and receptive fields of a network as text"
@@ -236,6 +241,14 @@ _STYLES = {
     "not run": "dim",
     "failed": "bold red",
 }
+
+
+def _student(options) -> int:
+    from hw4.tools import execute, student
+
+    for path in student.write(execute.find(options.notebooks), options.out):
+        print(_short(path))
+    return 0
 
 
 def _shapes(options) -> int:
