@@ -147,31 +147,6 @@ def steps(samples: int, batch_size: int, epochs: int) -> int:
     return -(-samples // batch_size) * epochs
 
 
-def digit_reader(normalised: bool, filters=(16, 32, 64)) -> keras.Sequential:
-    """Return a small digit reader: strided 5x5 convolutions with ReLU, and ten scores.
-
-    Args:
-        normalised: put batch norm between each convolution and its ReLU, and take the
-            convolution's bias away, which batch norm would cancel. Its momentum is 0.9, so that
-            its moving statistics settle in the few batches of an experiment.
-        filters: of each convolution.
-
-    >>> [digit_reader(normalised).count_params() for normalised in (False, True)]
-    [74762, 75098]
-    """
-    model = keras.Sequential([keras.Input((28, 28, 1))])
-    for number in filters:
-        model.add(
-            keras.layers.Conv2D(number, 5, strides=2, padding="same", use_bias=not normalised)
-        )
-        if normalised:
-            model.add(keras.layers.BatchNormalization(momentum=0.9))
-        model.add(keras.layers.ReLU())
-    model.add(keras.layers.Flatten())
-    model.add(keras.layers.Dense(10))
-    return model
-
-
 def batches(images, labels, size: int, seed: int) -> Iterator[tuple]:
     """Yield full batches without end, every pass over the data in a new order drawn from `seed`.
 

@@ -35,14 +35,24 @@ def test_theory_is_a_line_and_measurement_is_points_of_its_colour():
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["eps 0", "eps 1"]
 
 
-def test_convergence_marks_only_the_runs_that_arrived():
-    histories = {"fast": {25: 0.9, 50: 0.99}, "slow": {25: 0.5, 50: 0.7, 1075: 0.8}}
-    ax = normalisation.convergence(histories, 0.98, ylabel="accuracy", ax=plotting.new_axes())
-    goal, fast, arrival, slow = ax.lines
+def test_convergence_marks_only_the_runs_that_arrived_in_the_colour_of_their_network():
+    fast = [{25: 0.9, 50: 0.99}, {25: 0.8, 50: 0.9, 75: 0.98}]
+    slow = [{25: 0.5, 50: 0.7, 1075: 0.8}]
+    histories = {"fast": fast, "slow": slow}
+    ax = normalisation.convergence(
+        histories, 0.98, ylabel="accuracy", title="t", ax=plotting.new_axes()
+    )
+    goal, first, arrival, second, later, third = ax.lines
     assert list(goal.get_ydata()) == [0.98, 0.98]
-    assert (list(fast.get_xdata()), list(fast.get_ydata())) == ([25, 50], [0.9, 0.99])
+    assert (list(first.get_xdata()), list(first.get_ydata())) == ([25, 50], [0.9, 0.99])
     assert (arrival.get_xdata()[0], arrival.get_ydata()[0]) == (50, 0.99)
-    assert arrival.get_color() == fast.get_color()
-    assert list(slow.get_xdata()) == [25, 50, 1075]
-    assert [text.get_text() for text in ax.texts] == ["50"]
-    assert ax.get_ylabel() == "accuracy"
+    assert (later.get_xdata()[0], later.get_ydata()[0]) == (75, 0.98)
+    colours = [line.get_color() for line in (first, arrival, second, later)]
+    assert len(set(colours)) == 1
+    assert third.get_color() != first.get_color()
+    assert list(third.get_xdata()) == [25, 50, 1075]
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == [
+        "fast, 2 seeds",
+        "slow, 1 seeds",
+    ]
+    assert (ax.get_ylabel(), ax.get_title()) == ("accuracy", "t")

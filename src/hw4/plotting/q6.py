@@ -11,7 +11,7 @@ def histograms(panels, *, xlabel, bins=50):
 
     Args:
         panels: title to {name of a feature: (n,) values}.
-        xlabel: meaning of the values.
+        xlabel: meaning of the values, in all panels.
         bins: bars over the range of a panel, the same for all its features.
 
     Returns:
@@ -53,31 +53,26 @@ def against_theory(x, measured, predicted, *, xlabel, ylabel, title="", ax=None,
     return ax
 
 
-def convergence(histories, goal, *, ylabel, ax=None, **figure):
-    """Draw runs of different length up to a common goal, and mark where each reached it.
+def convergence(histories, goal, *, ylabel, title="", ax=None, **figure):
+    """Draw runs of different length up to a common goal, one colour a kind of network.
 
     Args:
-        histories: name to {number of batches: value}.
-        goal: drawn as a dashed line.
+        histories: name to a list of runs, {number of batches: value} each.
+        goal: drawn as a dashed line; a dot marks where a run reached it.
         ylabel: meaning of the values.
+        title: text above.
         ax: where to draw; a new figure by default.
         figure: options of a new figure.
     """
     ax = new_axes(ax, **figure)
     ax.axhline(goal, color=GREY, linestyle="--", linewidth=1)
-    for name, history in histories.items():
-        steps, values = zip(*history.items(), strict=True)
-        (line,) = ax.plot(steps, values, label=name)
-        if values[-1] >= goal:
-            ax.plot(steps[-1], values[-1], "o", color=line.get_color())
-            ax.annotate(
-                f"{steps[-1]:,}",
-                (steps[-1], values[-1]),
-                xytext=(0, 6),
-                textcoords="offset points",
-                ha="center",
-                color=line.get_color(),
-            )
-    ax.set(xlabel="batches", ylabel=ylabel)
+    for number, (name, runs) in enumerate(histories.items()):
+        for run, history in enumerate(runs):
+            steps, values = zip(*history.items(), strict=True)
+            label = "_" if run else f"{name}, {len(runs)} seeds"
+            ax.plot(steps, values, color=f"C{number}", linewidth=1, label=label)
+            if values[-1] >= goal:
+                ax.plot(steps[-1], values[-1], "o", color=f"C{number}", markersize=5)
+    ax.set(xlabel="batches", ylabel=ylabel, title=title)
     ax.legend(loc="lower right")
     return ax
