@@ -7,8 +7,6 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
   $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null \
   && echo $$p && break; done)
 BIN := .venv/bin
-NBVAL := --nbval --nbval-cell-timeout=900 --nbval-sanitize-with notebooks/nbval_sanitize.cfg \
-  -p no:cacheprovider -q --no-header
 export PYTHONUNBUFFERED := 1
 export PYTHONUTF8 := 1
 # caches go into the project: a home folder may be read-only
@@ -24,24 +22,14 @@ help:  ## show this list
 run: ready  ## execute all notebooks into build/, render the report, print the claims
 	@$(BIN)/hw4 run
 
-test: lint unit notebooks  ## lint, unit tests, then every notebook executed and compared
+test: ready  ## lint, unit tests, then every notebook executed and compared
+	@$(BIN)/hw4 test
 
-test-fast: lint unit  ## lint and unit tests, without the notebooks
+test-fast: ready  ## lint and unit tests, without the notebooks
+	@$(BIN)/hw4 test lint unit
 
-lint: ready
-	@$(BIN)/ruff check . && $(BIN)/ruff format --check -q .
-
-unit: ready
-	@$(BIN)/python -m pytest
-
-# One process a notebook, one after another: TensorFlow kernels share the cores badly.
-notebooks: ready
-	@trap 'exit 130' INT; passed=0; failed=0; for notebook in $(foreach name,$(or $(NOTEBOOKS),q),notebooks/$(name)*.ipynb); do \
-	  echo "== $$notebook"; \
-	  if $(BIN)/python -m pytest $(NBVAL) $$notebook; then passed=$$((passed + 1)); \
-	  else failed=$$((failed + 1)); fi; done; \
-	  $(BIN)/hw4 report || failed=$$((failed + 1)); \
-	  echo "notebooks: $$passed passed, $$failed failed"; test $$failed = 0
+lint unit notebooks: ready
+	@$(BIN)/hw4 test $@ $(if $(NOTEBOOKS),--only $(NOTEBOOKS))
 
 test-report: ready  ## the pages of the report in headless Chromium, where there is one
 	@$(BIN)/python -m pytest tests/tools/test_offline_html.py

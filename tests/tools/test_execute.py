@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import nbformat
 import pytest
 from rich.console import Console
 
-from hw4.tools import cli, colab, execute
+from hw4.tools import check, cli, colab, execute, jobs, kernel, submission
 
 
 @pytest.fixture
@@ -38,17 +39,19 @@ def test_failures_do_not_stop_the_rest(tmp_path, console, capfd):
     start = time.perf_counter()
     failed = execute.run_all(sources, tmp_path / "out", console)
     assert time.perf_counter() - start < 60
-    assert [path.stem for path in failed] == ["fails", "dies", "broken"]
+    assert {path.stem for path in failed} == {"fails", "dies", "broken"}
+    assert failed[sources[0]] == "ZeroDivisionError: division by zero"
     shown = console.file.getvalue()
     assert "fails: FAILED" in shown
     assert "ZeroDivisionError: division by zero" in shown
     assert "DeadKernelError" in shown
-    assert "broken: FAILED after 0 s: not a notebook" in shown
-    assert "[4/4] works, cell 1/2" in shown
+    assert re.search(r"broken: FAILED after \d+ s: not a notebook", shown)
+    assert "] works, cell 1/2" in shown
     book = nbformat.read(tmp_path / "out/works.ipynb", as_version=4)
     assert [cell.get("execution_count") for cell in book.cells] == [None, 1, 2]
     assert book.cells[2].outputs[0].text == "None\n"
-    assert book.metadata == execute.METADATA
+    assert book.metadata.pop("hw4")["seconds"] > 0
+    assert book.metadata == kernel.METADATA
     assert "execution" not in book.cells[1].metadata
     assert "without encryption" not in capfd.readouterr().err
 
@@ -69,24 +72,10 @@ def test_the_bootstrap_cell_is_brought_up_to_date(tmp_path, console):
     assert nbformat.read(source, as_version=4).cells[1].source == colab.bootstrap_cell("q5")
 
 
-def test_an_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch):
-    path = save(tmp_path, "book.ipynb", "x = 1")
-    before = path.read_bytes()
-
-    def interrupted(notebook, partial):
-        partial.write_text("{ half")
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(nbformat, "write", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        execute.write(nbformat.v4.new_notebook(), path)
-    assert path.read_bytes() == before
-    assert [file.name for file in tmp_path.iterdir()] == ["book.ipynb"]
-
-
-def test_ctrl_c_stops_at_once_and_leaves_no_kernel_and_no_file(tmp_path):
+def running(folder, number=signal.SIGINT, when="executing"):
+    """Run a notebook that sleeps, send a signal when it has come so far, and return all of it."""
     source = save(
-        tmp_path,
+        folder,
         "sleeps.ipynb",
         "import os; open('pid', 'w').write(str(os.getpid()))",
         "import time; time.sleep(60)",
@@ -95,21 +84,129 @@ def test_ctrl_c_stops_at_once_and_leaves_no_kernel_and_no_file(tmp_path):
         import pathlib, sys
         from rich.console import Console
         from hw4.tools import cli, execute
-        cli._run = lambda options: execute.run_all(
-            [pathlib.Path({str(source)!r})], pathlib.Path({str(tmp_path / "out")!r}), Console())
+        cli._run = lambda options: print("begins", flush=True) or execute.run_all(
+            [pathlib.Path({str(source)!r})] * 2, pathlib.Path({str(folder / "out")!r}),
+            Console(stderr=True), most=2)
         sys.exit(cli.main(["run"]))"""
-    process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True)
-    pid = tmp_path / "pid"
-    while not (pid.exists() and pid.read_text()):
-        time.sleep(0.2)
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    process.stdout.readline()
+    pid = folder / "pid"
+    if when == "executing":
+        while not (pid.exists() and pid.read_text()):
+            time.sleep(0.2)
     time.sleep(1)
-    process.send_signal(signal.SIGINT)
-    said = process.communicate(timeout=30)[1]
-    assert said.strip() == "interrupted; what is finished is kept, nothing is half-written"
-    assert process.returncode == 130
+    process.send_signal(number)
+    said = process.communicate(timeout=40)[1]
+    return process.returncode, said, pid
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize("when", ["executing", "starting"])
+def test_a_signal_stops_at_once_and_leaves_no_kernel_and_no_file(tmp_path, number, code, when):
+    returned, said, pid = running(tmp_path, number, when)
+    assert "interrupted; what is finished is kept, nothing is half-written" in said
+    assert "Error" not in said
+    assert returned == code
     assert list((tmp_path / "out").iterdir()) == []
-    with pytest.raises(ProcessLookupError):
-        os.kill(int(pid.read_text()), 0)
+    if when == "executing":
+        with pytest.raises(ProcessLookupError):
+            os.kill(int(pid.read_text()), 0)
+
+
+def test_a_damaged_source_leaves_no_result_of_yesterday(tmp_path, console):
+    source = tmp_path / "broken.ipynb"
+    source.write_text("{")
+    (tmp_path / "out").mkdir()
+    save(tmp_path / "out", "broken.ipynb", "print('confirmed')")
+    assert "not a notebook" in execute.run_all([source], tmp_path / "out", console)[source]
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_result_that_cannot_be_written_is_one_line(tmp_path, console):
+    source = save(tmp_path, "works.ipynb", "x = 1")
+    (tmp_path / "out/works.ipynb/taken").mkdir(parents=True)
+    (problem,) = execute.run_all([source], tmp_path / "out", console, most=1).values()
+    assert problem.startswith("IsADirectoryError")
+    assert "Traceback" not in console.file.getvalue()
+
+
+def test_nobodys_start_up_files_are_run(tmp_path, console, monkeypatch):
+    startup = tmp_path / "home/.ipython/profile_default/startup"
+    startup.mkdir(parents=True)
+    (startup / "mine.py").write_text("x = 'mine'")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "home/.ipython"))
+    source = save(tmp_path, "asks.ipynb", "print('x' in dir())")
+    assert execute.run_all([source], tmp_path / "out", console) == {}
+    assert '"text": [\n      "False' in (tmp_path / "out/asks.ipynb").read_text() or (
+        submission.joined(submission.read(tmp_path / "out/asks.ipynb").code[0].outputs[0]["text"])
+        == "False\n"
+    )
+    assert "IPython" not in console.file.getvalue()
+
+
+def test_two_runs_at_once_read_whole_files(tmp_path):
+    source = save(tmp_path, "works.ipynb", "print('x' * 100_000)")
+    code = f"""if True:
+        import pathlib, sys
+        from rich.console import Console
+        from hw4.tools import execute, submission
+        source, out = pathlib.Path({str(source)!r}), pathlib.Path({str(tmp_path / "out")!r})
+        for _ in range(3):
+            verdict = lambda path: str(len(submission.read(path).code))
+            assert execute.run_all([source], out, Console(), verdict) == {{}}"""
+    runs = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(2)]
+    assert [run.wait(120) for run in runs] == [0, 0]
+
+
+def test_the_first_verdict_comes_soon_then_the_longest_first():
+    sources = execute.find()
+    names = [path.stem[:2] for path in execute.schedule(sources, most=2)]
+    assert names == ["q5", "q1", "q2", "q7", "q3", "q4", "q6"]
+    assert execute.schedule(sources, most=1) == sources
+
+
+@pytest.mark.parametrize(
+    ("cores", "gigabytes", "expected"), [(1, 64, 1), (2, 23, 2), (16, 7, 2), (8, 1, 1), (32, 99, 7)]
+)
+def test_jobs_at_once_follow_cores_and_memory(monkeypatch, cores, gigabytes, expected):
+    monkeypatch.setattr(jobs, "cores", lambda: cores)
+    monkeypatch.setattr(jobs, "_free_memory", lambda: gigabytes * 2**30)
+    assert jobs.at_once(7) == expected
+
+
+def test_notebooks_at_once_share_the_cores(monkeypatch):
+    monkeypatch.setattr(jobs, "cores", lambda: 8)
+    monkeypatch.delenv("HW4_THREADS", raising=False)
+    assert execute.environment(3)["HW4_THREADS"] == "2"
+    assert "HW4_THREADS" not in execute.environment(1)
+    monkeypatch.setenv("HW4_THREADS", "5")
+    assert execute.environment(3)["HW4_THREADS"] == "5"
+
+
+def test_free_memory_is_a_sensible_number():
+    assert 2**20 < jobs._free_memory() < 2**50
+
+
+def test_what_commands_write_at_once_is_not_mixed(capsys):
+    code = "import time\nfor i in range(5): print('{}', i, flush=True); time.sleep(.1)"
+    work = [jobs.Job(name, [sys.executable, "-c", code.format(name)]) for name in "ab"]
+    work.append(jobs.Job("dies", [sys.executable, "-c", "import os; os._exit(3)"]))
+    assert check._run(work, 3) == {"a": True, "b": True, "dies": False}
+    lines = [line for line in capsys.readouterr().out.splitlines() if line[:2] in ("a ", "b ")]
+    assert lines == sorted(lines)
+    assert len(lines) == 10
+
+
+def test_checks_say_what_failed(monkeypatch, capsys):
+    monkeypatch.setattr(check, "_lint", lambda: {"ruff check": True})
+    monkeypatch.setattr(check, "_unit", lambda: {"unit tests": False})
+    assert cli.main(["test", "lint"]) == 0
+    assert cli.main(["test", "lint", "unit"]) == 1
+    assert capsys.readouterr().out.endswith("1 passed, 1 failed: unit tests\n")
+    assert cli.main(["test", "notebook"]) == 2
 
 
 def test_find_takes_beginnings_and_refuses_the_rest(monkeypatch, tmp_path):

@@ -1,8 +1,10 @@
-"""The command line: `hw4 run | report | grade | student | shapes | tune | doctor`."""
+"""The command line: `hw4 run | test | report | grade | student | shapes | tune | doctor`."""
 
 import argparse
 import os
+import signal
 import sys
+import threading
 from pathlib import Path
 
 from hw4 import runtime
@@ -18,8 +20,8 @@ def main(arguments: list[str] | None = None) -> int:
         if hasattr(stream, "reconfigure"):
             # a terminal that cannot show a sign gets another one, not an error
             stream.reconfigure(errors="replace")
-    parser = _parser()
-    options = parser.parse_args(arguments)
+    options = _parser().parse_args(arguments)
+    before = _on_sigterm(_terminate)
     try:
         code = options.run(options)
         sys.stdout.flush()
@@ -36,9 +38,26 @@ def main(arguments: list[str] | None = None) -> int:
     except ValueError as error:
         print(f"hw4 {options.command}: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as signal_:
         print("\ninterrupted; what is finished is kept, nothing is half-written", file=sys.stderr)
-        return 130
+        return 143 if isinstance(signal_, Terminated) else 130
+    finally:
+        _on_sigterm(before)
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, which ends a command as Ctrl-C does, with a code of its own."""
+
+
+def _terminate(*signal_) -> None:
+    raise Terminated
+
+
+def _on_sigterm(handler):
+    """Set what SIGTERM does; return what it did. Only a main thread may."""
+    if handler is None or threading.current_thread() is not threading.main_thread():
+        return None
+    return signal.signal(signal.SIGTERM, handler)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -49,6 +68,15 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("notebooks", nargs="*", help="all by default; q7 is enough for one")
     run.add_argument("--in-place", action="store_true", help="replace the committed notebooks")
     run.set_defaults(run=_run)
+
+    test = commands.add_parser("test", help="lint, unit tests, notebooks executed and compared")
+    test.add_argument("parts", nargs="*", help="lint, unit or notebooks; all by default")
+    test.add_argument("--only", nargs="+", metavar="NOTEBOOK", help="q5 for instance; all else")
+    test.set_defaults(run=_test)
+    for command in (run, test):
+        command.add_argument(
+            "--jobs", type=int, metavar="N", help="notebooks at once; as cores and memory allow"
+        )
 
     report = commands.add_parser("report", help="print and check the claims of executed notebooks")
     report.add_argument("notebooks", nargs="*", type=Path, help="the committed ones by default")
@@ -61,6 +89,11 @@ def _parser() -> argparse.ArgumentParser:
     grade.add_argument(
         "--reference", type=Path, metavar="FOLDER", help="the committed notebooks by default"
     )
+    grade.add_argument("--rerun", action="store_true", help="execute every notebook again")
+    grade.add_argument("--workers", type=int, metavar="N", help="processes of --rerun")
+    grade.add_argument("--scheduler", metavar="ADDRESS", help="a Dask cluster for --rerun")
+    grade.add_argument("--seconds", type=float, default=1800, help="limit of --rerun a notebook")
+    grade.add_argument("--memory", type=float, default=16, help="the same, GiB of address space")
     grade.set_defaults(run=_grade)
     for command in (report, grade):
         command.add_argument("--json", action="store_true", help="print everything as JSON")
@@ -106,11 +139,27 @@ def _run(options) -> int:
     def verdict(path: Path) -> str:
         return summary([found for found, _ in grade_all([path], References(runtime.NOTEBOOKS))])
 
-    failed = execute.run_all(sources, target, console, verdict)
+    failed = execute.run_all(sources, target, console, verdict, _jobs(options))
     paths = [target / source.name for source in sources]
     failures = {target / source.name: problem for source, problem in failed.items()}
     missing = [] if options.notebooks else execute.missing()
     return _show(paths, html=REPORT, failures=failures, missing=missing, evidence="run now")
+
+
+def _test(options) -> int:
+    from hw4.tools import check
+
+    if unknown := [part for part in options.parts if part not in check.PARTS]:
+        raise ValueError(
+            f"parts must be among {', '.join(check.PARTS)}; got {unknown[0]!r}. Correct it."
+        )
+    return check.run(options.parts, options.only, _jobs(options))
+
+
+def _jobs(options) -> int | None:
+    if options.jobs is not None and options.jobs < 1:
+        raise ValueError(f"jobs must be an integer from 1; got {options.jobs}. Correct it.")
+    return options.jobs
 
 
 def _report(options) -> int:
@@ -131,8 +180,31 @@ def _grade(options) -> int:
             f"{', '.join(map(str, options.submissions))}. Name another folder."
         )
     return _show(
-        paths, options.json, options.csv, options.html, reference=options.reference, lines=True
+        paths,
+        options.json,
+        options.csv,
+        options.html,
+        reference=options.reference,
+        rerun=_rerun(options, paths) if options.rerun else None,
+        lines=True,
     )
+
+
+def _rerun(options, paths: list[Path]) -> dict:
+    from hw4.tools import rerun
+    from hw4.tools.grade import References, label
+
+    for name in ("workers", "seconds", "memory"):
+        value = getattr(options, name)
+        if value is not None and not 0 < value < float("inf"):
+            raise ValueError(f"{name} must be a positive number; got {value}. Correct it.")
+    references = References(options.reference or runtime.NOTEBOOKS)
+    again = {}
+    limits = options.workers, options.scheduler, options.seconds, options.memory
+    for path, found in rerun.run(paths, references, *limits):
+        again[path] = found
+        print(f"re-run {len(again)}/{len(paths)}: {label(path)}", file=sys.stderr, flush=True)
+    return again
 
 
 def _show(
@@ -145,10 +217,12 @@ def _show(
     missing: list[Path] | None = None,
     reference: Path | None = None,
     evidence: str = "consistent, not re-run",
+    rerun: dict | None = None,
     lines: bool = False,
 ) -> int:
     """Grade notebooks, one at a time, and show the grades; return the exit code."""
     from hw4.tools import grade
+    from hw4.tools.rerun import compare
     from hw4.tools.submission import Problem
 
     references = grade.References(reference or runtime.NOTEBOOKS)
@@ -162,6 +236,8 @@ def _show(
         for found, notebook in grade.grade_all(paths, references):
             for claim in found.claims:
                 claim["evidence"] = evidence
+            if rerun and found.path in rerun:
+                compare(found, rerun[found.path])
             if problem := (failures or {}).get(found.path):
                 found.problems.insert(0, Problem("run failed", None, problem))
                 found.status = "findings" if notebook else "unreadable"
@@ -270,3 +346,7 @@ def _short(path: Path) -> str:
         return str(path.resolve().relative_to(Path.cwd()))
     except ValueError:
         return str(path)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,23 +1,20 @@
-"""Execute notebooks on fresh kernels, in order, and say which cell is running and for how long."""
+"""Execute notebooks beside one another, and say which cell is running and for how long."""
 
-import asyncio
+import contextlib
 import os
-import signal
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-import nbformat
-from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-from traitlets.config import Config
 
-from hw4.runtime import NOTEBOOKS
-from hw4.tools.colab import bootstrap_cell
+from hw4.runtime import BUILD, NOTEBOOKS
+from hw4.tools import jobs
+from hw4.tools.submission import visible
 
-# Quickest first, so that a first verdict comes soon.
+# Quickest first.
 ORDER = (
     "q5_conv_shapes",
     "q6_batch_norm",
@@ -27,14 +24,11 @@ ORDER = (
     "q2_transfer_learning",
     "q1_keras_tuner",
 )
-# For the full profile; a dead kernel is noticed at once, whatever this is.
-CELL_TIMEOUT = 4 * 3600
-# Without it every kernel starts with a warning that its messages travel in the open.
-KERNEL_CONFIG = Config({"KernelManager": {"transport_encryption": "auto"}})
-METADATA = {
-    "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
-    "language_info": {"name": "python"},
-}
+# The schemas of nbformat ask for no IRI, whose grammar takes 2 s to build at every import.
+KERNEL = (
+    "import sys; sys.modules['rfc3987_syntax'] = None; "
+    "from hw4.tools.kernel import main; sys.exit(main())"
+)
 
 
 def find(names: list[str] | None = None) -> list[Path]:
@@ -65,136 +59,133 @@ def missing() -> list[Path]:
     return [path for path in paths if not path.is_file()]
 
 
+def schedule(sources: list[Path], most: int) -> list[Path]:
+    """Order notebooks, given quickest first: the first verdict soon, then the longest first.
+
+    >>> [path.name for path in schedule([Path("a"), Path("b"), Path("c")], most=2)]
+    ['a', 'c', 'b']
+    """
+    return list(sources) if most == 1 else [*sources[:1], *sources[:0:-1]]
+
+
+def environment(most: int) -> dict[str, str]:
+    """Return the environment of kernels of which `most` run at once.
+
+    It has none of a person's own start-up files for IPython, none of the mark of a live notebook
+    (runtime.watched), and shares the cores unless `HW4_THREADS` does.
+    """
+    folder = BUILD / "cache/ipython"
+    (folder / "profile_default/startup").mkdir(parents=True, exist_ok=True)
+    kept = {name: value for name, value in os.environ.items() if name != "JPY_SESSION_NAME"}
+    kept["IPYTHONDIR"] = str(folder)
+    if most > 1 and not kept.get("HW4_THREADS"):
+        kept["HW4_THREADS"] = str(max(1, jobs.cores() // most))
+    return kept
+
+
+def command(source: Path, target: Path, *options: str) -> list[str]:
+    """Return the command line of a process that executes one notebook (`kernel`)."""
+    return [sys.executable, "-c", KERNEL, str(source), str(target), *options]
+
+
 def run_all(
     sources: list[Path],
     target: Path,
     console: Console,
     verdict: Callable[[Path], str] = lambda path: "executed",
+    most: int | None = None,
 ) -> dict[Path, str]:
     """Execute every notebook of `sources` into the folder `target`, going on after failures.
 
-    Each result is written in one step when its notebook ends. A notebook that fails is written
-    with its error unless it would replace its own source.
+    Each runs in a process of its own, so that none harms another. Its result is written in one
+    step when it ends. A notebook that fails is written with its error unless it would replace its
+    own source.
 
     Args:
-        sources: notebooks to execute, each in the folder it lies in.
+        sources: notebooks to execute, quickest first, each in the folder it lies in.
         target: where the executed notebooks go; may be the folder of the sources.
         console: where progress is shown.
         verdict: from the path of an executed notebook to the words said of it at once.
+        most: how many run at once; by default as cores and memory allow.
 
     Returns:
         What went wrong, for the sources that failed.
     """
     target.mkdir(parents=True, exist_ok=True)
+    most = most or jobs.at_once(len(sources))
+    work = {}
+    for source in schedule(sources, most):
+        work[jobs.Job(source.stem, command(source, target / source.name))] = source
+    shown = _Progress(console, len(work))
+    results: dict[jobs.Job, dict] = {}
     failed: dict[Path, str] = {}
-    for number, source in enumerate(sources, 1):
-        start = time.perf_counter()
-        try:
-            execution = _Execution(source, f"[{number}/{len(sources)}] {source.stem}", console)
-            problem = execution.run()
-        except nbformat.reader.NotJSONError as error:
-            execution, problem = None, f"not a notebook: {error}"
-        seconds = f"{time.perf_counter() - start:.0f} s"
-        if execution and not (problem and _same(source, target / source.name)):
-            # the kernel has added its own exact version of Python
-            execution.notebook.metadata = nbformat.from_dict(METADATA)
-            write(execution.notebook, target / source.name)
-        if problem:
-            failed[source] = problem
-            _say(console, f"{source.stem}: FAILED after {seconds}: {problem}")
-        else:
-            _say(console, f"{source.stem}: {verdict(target / source.name)} ({seconds})")
+    with shown, contextlib.closing(jobs.run(work, most, environment(most))) as events:
+        for job, line in events:
+            if line is not None:
+                told = jobs.told(line)
+                results.setdefault(job, {"last": ""}).update(told or {"last": line})
+                if told and "cell" in told:
+                    shown.cell(job, told["cell"], told["of"])
+            elif job.code is None:
+                shown.start(job)
+            else:
+                source, result = work[job], results.get(job, {"last": ""})
+                problem = _problem(job, result)
+                executed = target / source.name
+                if problem:
+                    failed[source] = problem
+                    if not result.get("written") and not _same(source, executed):
+                        # what an earlier run has left is not the result of this one
+                        with contextlib.suppress(OSError):
+                            executed.unlink()
+                    shown.end(job, f"FAILED after {{}}: {visible(problem, newlines=True)}")
+                else:
+                    shown.end(job, f"{verdict(executed)} ({{}})")
     return failed
 
 
-def write(notebook, path: Path) -> None:
-    """Write a notebook so that an interruption leaves the old file or the new one, whole."""
-    partial = path.with_suffix(".partial")
-    try:
-        nbformat.write(notebook, partial)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+def _problem(job: jobs.Job, result: dict) -> str | None:
+    if "problem" in result:
+        return result["problem"]
+    return f"its process ended with code {job.code}: {result['last'] or 'it said nothing'}"
 
 
-class _Execution:
-    """One notebook, read from `source`, executed on a kernel of its own."""
+class _Progress:
+    """One line a running notebook on a terminal; in a log, the first cell and every tenth."""
 
-    def __init__(self, source: Path, label: str, console: Console):
-        self.notebook = nbformat.read(source, as_version=4)
-        for cell in self.notebook.cells:
-            if "bootstrap" in cell.metadata.get("tags", []):
-                cell.source = bootstrap_cell(source.stem[:2])
-        self.folder, self.label, self.console = source.parent, label, console
-        self.interrupted = False
-
-    def run(self) -> str | None:
-        """Execute all cells; return an account of what went wrong, None if nothing did.
-
-        Raises:
-            KeyboardInterrupt: Ctrl-C; the kernel has been shut down.
-        """
+    def __init__(self, console: Console, count: int):
         columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
-        quiet = not self.console.is_terminal
-        with Progress(*columns, console=self.console, transient=True, disable=quiet) as progress:
-            client = NotebookClient(
-                self.notebook,
-                timeout=CELL_TIMEOUT,
-                startup_timeout=300,
-                kernel_name="python3",
-                record_timing=False,
-                config=KERNEL_CONFIG,
-                resources={"metadata": {"path": str(self.folder)}},
-                shutdown_kernel="immediate",
-                on_notebook_start=self._take_ctrl_c,
-                on_cell_execute=self._announcer(progress),
-            )
-            try:
-                client.execute(env=_kernel_environment())
-            except CellExecutionError as error:
-                return f"{error.ename}: {error.evalue}"
-            except (Exception, asyncio.CancelledError) as error:
-                if self.interrupted:
-                    raise KeyboardInterrupt from None
-                return f"{type(error).__name__}: {error}"
+        quiet = not console.is_terminal
+        self.bars = Progress(*columns, console=console, transient=True, disable=quiet)
+        self.console, self.count = console, count
+        self.started: dict[jobs.Job, tuple] = {}
 
-    def _announcer(self, progress: Progress) -> Callable:
-        """Return the hook that says which cell is running, and for how long."""
-        code = [i for i, cell in enumerate(self.notebook.cells) if cell.cell_type == "code"]
-        task, start = progress.add_task(self.label), time.perf_counter()
+    def __enter__(self):
+        self.bars.start()
+        return self
 
-        def announce(cell, cell_index):
-            position = code.index(cell_index) + 1
-            text = f"{self.label}, cell {position}/{len(code)}"
-            progress.reset(task, description=text)
-            # in a log no line can be rewritten: show the first cell and every tenth
-            if not self.console.is_terminal and (position == 1 or position % 10 == 0):
-                _say(self.console, f"{text} after {time.perf_counter() - start:.0f} s")
+    def __exit__(self, *reason):
+        self.bars.stop()
 
-        return announce
+    def start(self, job: jobs.Job) -> None:
+        label = f"[{len(self.started) + 1}/{self.count}] {job.name}"
+        self.started[job] = label, self.bars.add_task(label), time.perf_counter()
 
-    def _take_ctrl_c(self, **kwargs) -> None:
-        """Let Ctrl-C cancel the execution, which then shuts its kernel down.
+    def cell(self, job: jobs.Job, position: int, of: int) -> None:
+        label, task, start = self.started[job]
+        text = f"{label}, cell {position}/{of}"
+        self.bars.update(task, description=text)
+        if not self.console.is_terminal and (position == 1 or position % 10 == 0):
+            self._say(f"{text} after {time.perf_counter() - start:.0f} s")
 
-        nbclient's own handler shuts the kernel down beside the execution, which trips over that.
-        """
-        execution = asyncio.current_task()
+    def end(self, job: jobs.Job, text: str) -> None:
+        _, task, start = self.started[job]
+        self.bars.remove_task(task)
+        self._say(f"{job.name}: {text}".replace("{}", f"{time.perf_counter() - start:.0f} s", 1))
 
-        def cancel():
-            self.interrupted = True
-            execution.cancel()
-
-        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, cancel)
+    def _say(self, text: str) -> None:
+        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def _same(first: Path, second: Path) -> bool:
     return first.resolve() == second.resolve()
-
-
-def _say(console: Console, text: str) -> None:
-    console.print(text, markup=False, highlight=False, soft_wrap=True)
-
-
-def _kernel_environment() -> dict[str, str]:
-    """Return this process's environment, less the mark of a live notebook (runtime.watched)."""
-    return {name: value for name, value in os.environ.items() if name != "JPY_SESSION_NAME"}

@@ -63,17 +63,19 @@ class Pages:
         text = _index(self._names).encode("utf-8", "replace")
         runtime.write_whole(self._partial / "index.html", text)
         self._partial.chmod(0o755)
-        old = Path(f"{self._partial}.old")
-        with contextlib.suppress(FileNotFoundError):
-            os.rename(self.folder, old)
-        try:
-            os.rename(self._partial, self.folder)
-        except OSError:
-            # another run has put its report there in between
-            os.rename(self.folder, f"{old}.2")
-            os.rename(self._partial, self.folder)
-        for folder in (old, Path(f"{old}.2")):
-            shutil.rmtree(folder, ignore_errors=True)
+        for attempt in range(20):
+            # another run may put its own report there in between
+            old = Path(f"{self._partial}.old{attempt}")
+            with contextlib.suppress(FileNotFoundError):
+                os.rename(self.folder, old)
+            try:
+                os.rename(self._partial, self.folder)
+                break
+            except OSError:
+                if attempt == 19:
+                    raise
+            finally:
+                shutil.rmtree(old, ignore_errors=True)
         return self.folder / "index.html"
 
     def close(self) -> None:
@@ -84,7 +86,12 @@ class Pages:
 def announce(folder: Path) -> None:
     """Replace the index of an earlier report by the word that it is being written."""
     text = f"<main><h1>{TITLE}</h1><p>Being written since {_now()}; not finished.</p></main>"
-    runtime.write_whole(folder / "index.html", offline_html.document(TITLE, text))
+    page = offline_html.document(TITLE, text)
+    try:
+        runtime.write_whole(folder / "index.html", page)
+    except FileNotFoundError:
+        # another run has just put its own report there
+        runtime.write_whole(folder / "index.html", page)
 
 
 def _now() -> str:

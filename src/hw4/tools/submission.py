@@ -128,9 +128,18 @@ def read(path: Path) -> Notebook:
     """Read one notebook of format 4; a byte order mark is taken off.
 
     Raises:
-        Unreadable: it is none, or cannot be read; says of which class the failure is.
+        Unreadable: as `parse` does, or it cannot be read.
     """
-    text = _text(_content(path))
+    return parse(path, _content(path))
+
+
+def parse(path: Path, content: bytes) -> Notebook:
+    """Return the notebook that `content` is; `path` is where it comes from.
+
+    Raises:
+        Unreadable: it is none; says of which class the failure is.
+    """
+    text = _text(content)
     try:
         odd_numbers: list[str] = []
         document = json.loads(text, parse_constant=lambda name: odd_numbers.append(name) or name)
