@@ -1,8 +1,11 @@
 """The command line: what it prints, and its exit codes."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -60,3 +63,48 @@ def test_an_interruption_is_reported_and_has_its_own_code(monkeypatch, capsys):
     monkeypatch.setattr(cli, "_run", interrupted)
     assert cli.main(["run"]) == 130
     assert "what is finished is kept, nothing is half-written" in capsys.readouterr().err
+
+
+def test_a_pipe_that_nobody_reads_is_no_traceback():
+    code = "import sys; from hw4.tools.cli import main; sys.exit(main(['report']))"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    process.stdout.close()
+    assert process.stderr.read() == ""
+    assert process.wait(60) == 141
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_a_full_disk_is_one_line():
+    code = "import sys; from hw4.tools.cli import main; sys.exit(main(['report']))"
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", code], stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    assert done.stderr == "hw4 report: No space left on device\n"
+    assert done.returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("folder", "said"),
+    [
+        ("{0}/file/report", "Not a directory: {0}/file/report"),
+        ("{0}/" + "x" * 300, "File name too long: {0}/" + "x" * 300),
+        ("/proc/report", "No such file or directory: "),
+    ],
+)
+def test_errors_of_the_file_system_are_one_line(tmp_path, capsys, folder, said):
+    (tmp_path / "file").write_text("")
+    assert cli.main(["report", "--html", folder.format(tmp_path)]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith(f"hw4 report: {said.format(tmp_path)}")
+    assert err.count("\n") == 1
+
+
+def test_a_sigterm_ends_like_ctrl_c_with_its_own_code(monkeypatch, capsys):
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(cli, "_run", lambda options: os.kill(os.getpid(), signal.SIGTERM))
+    assert cli.main(["run"]) == 143
+    assert "nothing is half-written" in capsys.readouterr().err
+    assert signal.getsignal(signal.SIGTERM) is before
