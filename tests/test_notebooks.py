@@ -39,6 +39,12 @@ def test_claims_and_execution_are_in_order(path):
     assert found.claims
 
 
+def test_each_id_is_claimed_in_one_notebook():
+    grades = [found for found, _ in grade_all(PATHS, References(NOTEBOOKS))]
+    ids = [claim["id"] for found in grades for claim in found.claims]
+    assert sorted({id_ for id_ in ids if ids.count(id_) > 1}) == []
+
+
 def test_outputs_are_clean(path):
     for cell in code_cells(path):
         for output in cell.outputs:

@@ -199,6 +199,16 @@ def test_what_commands_write_at_once_is_not_mixed(capsys):
     assert "".join(line[0] for line in lines) in ("aaaaabbbbb", "bbbbbaaaaa")
 
 
+def test_a_program_left_behind_does_not_hold_us_up():
+    left = "import time; time.sleep(40)"
+    code = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {left!r}])"
+    start = time.perf_counter()
+    work = [jobs.Job("leaves", [sys.executable, "-c", code])]
+    assert [line for _, line in jobs.run(work, 1, dict(os.environ))] == [None, None]
+    assert work[0].code == 0
+    assert time.perf_counter() - start < 35
+
+
 def test_checks_say_what_failed(monkeypatch, capsys):
     monkeypatch.setattr(check, "_lint", lambda: {"ruff check": True})
     monkeypatch.setattr(check, "_unit", lambda: {"unit tests": False})

@@ -75,6 +75,7 @@ def run(
     """
     waiting, running = collections.deque(jobs), set()
     events: queue.SimpleQueue = queue.SimpleQueue()
+    silent = 0
     try:
         while waiting or running:
             while waiting and len(running) < most:
@@ -82,13 +83,22 @@ def run(
                 running.add(job)
                 _start(job, environment, folder, events)
                 yield job, None
-            # with a timeout, because on Windows a wait without one cannot be interrupted
-            with contextlib.suppress(queue.Empty):
+            try:
+                # with a timeout, because on Windows a wait without one cannot be interrupted
                 job, line = events.get(timeout=1)
-                if line is None:
-                    job.code = job.process.wait()
-                    running.discard(job)
-                yield job, line
+            except queue.Empty:
+                # a program that a dead process has left behind may hold its output open
+                silent += 1
+                for job in [j for j in running if silent >= 10 and j.process.poll() is not None]:
+                    events.put((job, None))
+                continue
+            silent = 0
+            if job not in running:
+                continue
+            if line is None:
+                job.code = job.process.wait()
+                running.discard(job)
+            yield job, line
     finally:
         _stop([job.process for job in running if job.process])
 
