@@ -4,6 +4,7 @@ import copy
 import json
 import os
 import threading
+import time
 
 import pytest
 
@@ -402,6 +403,25 @@ def test_forgeries_are_named(book, save, references, forge, kind):
     (found,) = only([save(book)], references)
     assert found.status == "findings"
     assert kind in kinds(found), found.problems
+
+
+def endless_outputs(book):
+    cell(book, 3)["outputs"][0]["text"] = "⟨" * 500_000 + " " * 500_000
+    cell(book, 5)["source"] = "\n".join(f"x = {number}" for number in range(20_000))
+
+
+def thousands_of_cells(book):
+    cells = [copy.deepcopy(cell(book, 5)) | {"id": None, "source": f"{i}"} for i in range(20_000)]
+    book["cells"] = [*book["cells"][:4], *cells]
+
+
+@pytest.mark.parametrize("forge", [endless_outputs, thousands_of_cells])
+def test_grading_takes_no_longer_than_reading(book, save, references, forge):
+    forge(book)
+    start = time.perf_counter()
+    (found,) = only([save(book)], references)
+    assert time.perf_counter() - start < 30
+    assert {"edited cell", "added cell", "output"} & kinds(found)
 
 
 def test_marks_come_from_the_reference(book, save, references):

@@ -176,6 +176,26 @@ def test_nine_megabytes_in_one_output_take_no_time():
     assert time.perf_counter() - start < 2
 
 
+@pytest.mark.parametrize("vector", ["<div>" * 100_000, "<b><i>" * 400])
+def test_tags_deep_inside_one_another_cost_that_output(vector):
+    cell = Cell(1, "code", None, "x", outputs=[display("text/html", vector)])
+    start = time.perf_counter()
+    assert "tags inside one another" in offline_html.cell_html(cell)
+    assert time.perf_counter() - start < 5
+    nested = "<div>" * 400 + "deep" + "</div>" * 400 + "<p>" * 10_000 + "<br>" * 10_000
+    assert "deep" in offline_html.clean(nested)
+
+
+def test_a_page_that_takes_too_long_is_shown_as_it_is_written(monkeypatch):
+    monkeypatch.setattr(offline_html, "LONGEST", -1)
+    text = rendered(("markdown", "# one <b>"), ("code", "x = 1"))
+    assert (
+        '<section id="cell-1" class="markdown" aria-label="cell 1"><pre># one &lt;b&gt;</pre>'
+        in text
+    )
+    assert "<pre>x = 1</pre>" in text
+
+
 def test_an_attached_image_is_embedded():
     cell = Cell(1, "markdown", None, "![a](attachment:a.png)")
     cell.attachments = {"a.png": {"image/png": "iVBORw0KGgo="}}

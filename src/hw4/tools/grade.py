@@ -7,6 +7,7 @@ only the measured value comes from the submission, and the verdict is drawn from
 import ast
 import collections
 import difflib
+import itertools
 import math
 import re
 from collections.abc import Iterator
@@ -23,7 +24,8 @@ FIXED = ("statement", "reported", "expected", "relation", "tolerance", "refutes"
 CLAIM_KEYS = {item.name for item in fields(claims.Claim)}
 # Outputs may be compared word by word only between runs that are equal in these.
 SAME_RUN = ("seed", "profile", "data", "backend")
-MASK = re.compile(r"[ ]*⟨[^⟩]*⟩")
+# As in nbval_sanitize.cfg, but linear in the length of any text.
+MASK = re.compile(r"(?<! ) *⟨[^⟨⟩]*⟩")
 
 
 @dataclass
@@ -212,27 +214,27 @@ def _pair(ours: list[Cell], theirs: list[Cell]) -> list[tuple[Cell, Cell]]:
         paired = {id(cell) for pair in pairs for cell in pair}
         left = [cell for cell in left if id(cell) not in paired]
         right = [cell for cell in right if id(cell) not in paired]
-    # without ids an edited cell is the one that stands between the same neighbours
+    # without ids an edited cell is the one that stands after the same cell
     after = {id(mine): id(other) for mine, other in pairs}
-    for cell in left:
-        index = ours.index(cell)
-        before = after.get(id(ours[index - 1])) if index else None
-        for other in right:
-            place = theirs.index(other)
-            if before == (id(theirs[place - 1]) if place else None):
+    before = {id(cell): id(previous) for previous, cell in itertools.pairwise(theirs)}
+    follower = {before.get(id(cell)): cell for cell in right}
+    previous = None
+    for cell in ours:
+        if id(cell) not in after and (previous is None or previous in after):
+            other = follower.pop(after.get(previous), None)
+            if other is not None:
                 pairs.append((cell, other))
                 after[id(cell)] = id(other)
-                right.remove(other)
-                break
+        previous = id(cell)
     return pairs
 
 
 def _difference(
     ours: str, theirs: str, names: tuple[str, str] = ("reference", "submission"), around: int = 1
 ) -> list[str]:
-    lines = difflib.unified_diff(
-        ours.splitlines(), theirs.splitlines(), *names, lineterm="", n=around
-    )
+    # a difference takes the square of the number of lines
+    first, second = ([line[:500] for line in text.splitlines()[:1000]] for text in (ours, theirs))
+    lines = difflib.unified_diff(first, second, *names, lineterm="", n=around)
     lines = [shortened(line) for line in lines]
     return lines[:40] + ["…"] * (len(lines) > 40)
 

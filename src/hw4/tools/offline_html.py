@@ -9,6 +9,7 @@ import functools
 import hashlib
 import html
 import re
+import time
 from collections.abc import Callable
 
 import nh3
@@ -23,6 +24,9 @@ from hw4.claims import MIME
 from hw4.tools.submission import Cell, Notebook, joined, shortened, visible
 
 LARGEST = 2**20  # signs of one output; what is longer is left out and named
+LARGEST_TEXT = 2**14  # signs of Markdown; the committed notebooks have at most a tenth
+DEEPEST = 500  # tags inside one another, which take the square of their number
+LONGEST = 20  # seconds for a page, after which its cells are shown as they are written
 LARGEST_IMAGE = 8 * 2**20
 STYLES = {
     "background", "background-color", "color", "font-style", "font-weight", "max-width", "padding",
@@ -52,6 +56,9 @@ ATTRIBUTES = {
 }
 ATTRIBUTES |= {f"h{level}": {"id"} for level in range(1, 7)}
 _IMAGE = re.compile(r"data:image/(png|jpeg|gif|webp|svg\+xml);base64,[A-Za-z0-9+/=\s]+")
+_TAG = re.compile(r"<(/?)([a-zA-Z][\w-]*)")
+# Tags that end by themselves.
+_SHALLOW = {"br", "col", "hr", "img", "input", "li", "link", "meta", "p", "td", "th", "tr", "wbr"}
 _OWN_PAGE = re.compile(r"([\w-]+)\.ipynb(#.*)?")
 PREFERRED = (
     "text/html", "text/markdown", "image/svg+xml", "image/png", "image/jpeg", "image/gif",
@@ -80,12 +87,14 @@ def document(title: str, body: str, script: str = "", style: str = "") -> str:
 
 def page(notebook: Notebook, title: str, head: str = "") -> str:
     """Return the page of a notebook, under the HTML `head`; cell n has the anchor `cell-n`."""
-    body = [f"<main>{head}"]
-    body += [
-        f'<section id="cell-{cell.number}" class="{cell.kind}" aria-label="cell {cell.number}">'
-        f"{cell_html(cell)}</section>"
-        for cell in notebook.cells
-    ]
+    body, start = [f"<main>{head}"], time.perf_counter()
+    for cell in notebook.cells:
+        late = time.perf_counter() - start > LONGEST
+        shown = f"<pre>{_escaped(cell.source)}</pre>" if late else cell_html(cell)
+        body.append(
+            f'<section id="cell-{cell.number}" class="{html.escape(cell.kind)}" '
+            f'aria-label="cell {cell.number}">{shown}</section>'
+        )
     return document(title, "\n".join([*body, "</main>"]), style=_code_style())
 
 
@@ -108,7 +117,17 @@ def clean(text: str) -> str:
 
     >>> clean('<b onclick="f()">a</b><script>f()</script><img src=x onerror="f()">')
     '<b>a</b><img>'
+
+    Raises:
+        ValueError: tags too deep inside one another.
     """
+    depth = deepest = 0
+    for closing, tag in _TAG.findall(text):
+        if tag.lower() not in _SHALLOW:
+            depth += -1 if closing else 1
+            deepest = max(deepest, depth)
+    if deepest > DEEPEST:
+        raise ValueError(f"{deepest:,} tags inside one another")
     return nh3.clean(
         text,
         tags=TAGS,
@@ -139,8 +158,8 @@ def _filter(tag: str, name: str, value: str) -> str | None:
 @functools.lru_cache(512)
 def markdown(source: str) -> str:
     """Return Markdown as harmless HTML, its formulas as MathML."""
-    if len(source) > LARGEST // 8:
-        return f"<pre>{_escaped(source[: LARGEST // 8])}…</pre>"
+    if len(source) > LARGEST_TEXT:
+        return f"<pre>{_escaped(source[:LARGEST])}</pre>"
     renderer = _MathMLRenderer(escape=False, exclude_anchor_links=True)
     return clean(MarkdownWithMath(renderer=renderer).render(source))
 
@@ -187,8 +206,8 @@ def _escaped(text: str) -> str:
 
 @functools.lru_cache(2048)
 def _code(source: str) -> str:
-    if len(source) > LARGEST // 8:
-        return f"<pre>{_escaped(source[: LARGEST // 8])}…</pre>"
+    if len(source) > 2 * LARGEST_TEXT:
+        return f"<pre>{_escaped(source[:LARGEST])}</pre>"
     shown = highlight(visible(source, newlines=True), PythonLexer(), HtmlFormatter(nowrap=True))
     return f'<pre class="code" tabindex="0">{shown}</pre>'
 
