@@ -25,7 +25,7 @@ from hw4.conv_shapes import receptive_field as rf
 from hw4.conv_shapes import tracing
 from hw4.conv_shapes.receptive_field import Field, Window
 
-CASES = int(os.environ.get("HW4_SHAPE_CASES", "2000"))
+CASES = int(os.environ.get("HW4_SHAPE_CASES", "1000"))
 TABLE = json.loads(make_pytorch_shapes.TABLE.read_text(encoding="utf-8"))
 
 
@@ -250,7 +250,7 @@ def test_a_trace_of_ten_times_the_layers_takes_about_ten_times_as_long():
         return time.process_time() - start
 
     seconds(100)
-    ratio = min(seconds(10_000) for _ in range(3)) / min(seconds(1_000) for _ in range(3))
+    ratio = min(seconds(10_000) for _ in range(2)) / min(seconds(1_000) for _ in range(3))
     assert ratio < 30  # 10 if linear, 100 if quadratic
 
 

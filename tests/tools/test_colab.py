@@ -160,7 +160,7 @@ def test_nothing_is_missing_here(monkeypatch):
         raise AssertionError(f"nothing to install, but called with {args}")
 
     monkeypatch.setattr(colab.subprocess, "run", forbidden)
-    for question in QUESTIONS:
+    for question in ("q1", "q5"):  # the one that needs most, and one that needs little
         colab.main(question)
 
 
