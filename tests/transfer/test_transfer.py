@@ -570,6 +570,34 @@ def test_folds_are_pooled_only_when_no_patient_counts_twice():
         scores.pooled([first, first])
 
 
+def test_detection_counts_each_class_of_width_and_admits_doubt_at_the_ceiling():
+    rng = np.random.default_rng(3)
+    patients, widths = np.repeat(np.arange(50), 2), rng.uniform(0, 4, 100)
+    found = rng.random(100) < 0.6
+    found[widths > 3] = True
+    rates = scores.detection(found, patients, widths, edges=[0, 1, 2, 3, 4])
+    for low, (share, lower, upper) in zip(range(3), rates, strict=False):
+        inside = (widths >= low) & (widths < low + 1)
+        assert share == pytest.approx(found[inside].mean())
+        assert lower < share < upper
+    count = len(set(patients[widths >= 3]))
+    assert rates[3] == pytest.approx((1.0, count / (count + 1.959964**2), 1.0))
+
+
+def test_pointing_hits_what_a_count_of_pixels_says():
+    rng = np.random.default_rng(5)
+    heat, box = rng.random((40, 8, 8)), (0.55, 0.4, 0.3, 0.35)
+    hits, chance = scores.pointing(heat, [box] * 40, margin=0.05)
+    centres = (np.arange(8) + 0.5) / 8
+    inside = (abs(centres - 0.4) <= 0.225)[:, None] & (abs(centres - 0.55) <= 0.2)
+    expected = [inside.ravel()[picture.argmax()] for picture in heat]
+    assert hits.tolist() == expected
+    assert 0 < sum(expected) < 40
+    assert chance == pytest.approx([0.4 * 0.45] * 40)
+    edge = scores.pointing(heat[:1], [(0.05, 0.5, 0.2, 0.2)], margin=0.0)[1]
+    assert edge == pytest.approx([0.15 * 0.2])  # what lies outside the image cannot be hit
+
+
 def test_the_table_has_every_column_and_masks_what_varies():
     texts = scores.table([result([0, 1, 1, 1], [0.2, 0.9, 0.8, 0.4])])["m, random"]
     assert texts["data"] == "phantom"
@@ -634,6 +662,18 @@ def test_folds_test_every_image_once_and_keep_patients_together(data):
         assert sorted([*train, *test]) == list(range(len(data)))
         tested.extend(test)
     assert sorted(tested) == list(range(len(data)))
+
+
+def test_every_preprocessing_gets_its_own_features_and_the_same_test_images(data, cache):
+    train, test = data.split()
+    options = {"size": SIZE, "epochs": 1, "cache": cache}
+    found = transfer.compare_preprocessing("ResNet50", data, train[:6], test[:4], **options)
+    assert list(found) == ["right", "1/255", "the other network's", "twice"]
+    modes = [result.weights.removeprefix("imagenet (Keras), 8 bits, ") for result in found.values()]
+    assert modes == ["caffe", "1/255", "torch", "caffe twice"]
+    for result in found.values():
+        assert (result.patients == data.patients[test[:4]]).all()
+    assert len({result.y_prob.tobytes() for result in found.values()}) == 4
 
 
 def test_overlapping_parts_and_missing_weights_stop_before_any_work(data, monkeypatch):

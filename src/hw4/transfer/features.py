@@ -106,12 +106,8 @@ def extract_features(
             f"trained; got {preprocessing}. Leave it out, or say on_purpose=True."
         )
 
-    def network() -> keras.Model:
-        whole = build_classifier(name, found, size=size)
-        return keras.Model(whole.inputs, whole.get_layer("pool").output)
-
     return extract(
-        network,
+        functools.partial(_network, name, found, size),
         data,
         {"backbone": name, "weights": found.digest, "preprocessing": preprocessing},
         PREPROCESSING[preprocessing],
@@ -121,6 +117,13 @@ def extract_features(
         batch_size=batch_size,
         cache=cache,
     )
+
+
+@functools.lru_cache(maxsize=2)
+def _network(name: str, weights: Weights, size: int) -> keras.Model:
+    """Build a backbone with pooling once for several preprocessings: frozen, it does not change."""
+    whole = build_classifier(name, weights, size=size)
+    return keras.Model(whole.inputs, whole.get_layer("pool").output)
 
 
 def extract(
@@ -155,8 +158,7 @@ def extract(
         identity | {"data": data.digest, "size": size, "version": _VERSION}, sort_keys=True
     )
     folder = Path(cache or BUILD / "features") / hashlib.sha256(key.encode()).hexdigest()[:16]
-    model = functools.cache(build)
-    parts, computed = [], 0
+    model, parts, computed = None, [], 0
     starts = range(0, len(wanted), batch_size)
     for start in tqdm(starts, desc="features", unit="batch", leave=False, disable=not watched()):
         batch = wanted[start : start + batch_size]
@@ -164,10 +166,9 @@ def extract(
         path = folder / f"part-{batch[0]:07d}-{name}.npz"
         part = _read(path, key, batch, channels)
         if part is None:
-            part, computed = (
-                _compute(model(), data, preprocess, batch, size, channels),
-                computed + 1,
-            )
+            model = model or build()
+            part = _compute(model, data, preprocess, batch, size, channels)
+            computed += 1
             _write(path, part | {"key": np.array(key)})
         for position in np.setdiff1d(batch, part["positions"]):
             data.report("unreadable", str(data.stems[position]), "It has no features.")

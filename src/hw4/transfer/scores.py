@@ -84,7 +84,7 @@ class Result:
     def _interval(self, statistic) -> Interval:
         if len(np.unique(self.y_true)) < 2:
             return (math.nan,) * 3
-        return cluster_bootstrap(statistic, self.patients, self.y_true, self.y_prob)
+        return cluster_bootstrap(statistic, self.patients, self.y_true, self.y_prob, draws=1000)
 
 
 def balanced_accuracy(y_true, y_prob) -> float:
@@ -176,7 +176,7 @@ def paired(first: Result, second: Result) -> Difference:
     return Difference(difference, *mcnemar(~wrong[0], ~wrong[1]))
 
 
-def detection(found, patients, widths, edges) -> list[Interval]:
+def detection(found, patients, widths, edges) -> list[Interval | None]:
     """Return the share of fractures that are found, by how wide they are.
 
     Args:
@@ -187,7 +187,7 @@ def detection(found, patients, widths, edges) -> list[Interval]:
 
     Returns:
         One (share, low, high) a class, over resampled patients; by Wilson over patients where all
-        or none are found, which resampling cannot tell from certainty.
+        or none are found, which resampling cannot tell from certainty; None for an empty class.
 
     >>> rates = detection([0, 1, 1, 1], list("abcd"), [1, 2, 5, 6], edges=[0, 3, 6])
     >>> [round(number, 3) for number in rates[1]]
@@ -199,7 +199,9 @@ def detection(found, patients, widths, edges) -> list[Interval]:
     for number in range(len(edges) - 1):
         inside = (classes == number) & (widths >= edges[0]) & (widths <= edges[-1])
         count = len(np.unique(patients[inside]))
-        if np.ptp(found[inside].astype(int)) == 0:
+        if not count:
+            shares.append(None)
+        elif found[inside].all() or not found[inside].any():
             shares.append(wilson(count * int(found[inside][0]), count))
         else:
             shares.append(cluster_bootstrap(np.mean, patients[inside], found[inside]))
