@@ -210,9 +210,19 @@ def test_what_two_runs_do_not_agree_on_is_left_open(monkeypatch, tmp_path, capsy
     rng = np.random.default_rng(1)
     solution = "score, n = rng.random(), 3\nprint(score, n)"
     check("score, n = 0.5, 3", monkeypatch, tmp_path, solution=solution, task="x", rng=rng)
+    assert capsys.readouterr().out == "Exercise 1 is right (score: random, not checked).\n"
+    random = solution.replace("print(score, n)", "print(score)")
+    check("score = 0.5", monkeypatch, tmp_path, solution=random, task="x", rng=rng)
+    assert "answers with random numbers, which nothing checks" in capsys.readouterr().out
     with pytest.raises(selfcheck.AnswerOff, match="`n`: another number, too large"):
         check("score, n = 0.5, 9", monkeypatch, tmp_path, solution=solution, task="x", rng=rng)
     assert rng.random() == np.random.default_rng(1).random()
+
+
+def test_a_solution_that_fails_among_the_readers_names_says_so(monkeypatch, tmp_path):
+    broken = f"{SOLUTION.split('tried')[0]}\nproduct = None"
+    with pytest.raises(selfcheck.AnswerOff, match=r"fails among these names .*restart the kernel"):
+        check(broken, monkeypatch, tmp_path)
 
 
 def test_an_exercise_that_is_not_there_is_refused(monkeypatch, tmp_path):
@@ -329,6 +339,44 @@ OTHERS = [
 def test_other_values_are_told_apart(given, wanted, message):
     assert selfcheck.difference(given, wanted) == message
     assert selfcheck.difference(wanted, wanted) == ""
+
+
+def wrong(value):
+    """Ten and more typical wrong answers in place of a number or a list of numbers."""
+    array = np.asarray(value, float)
+    yield from (array + 1, array - 1, -array, 2 * array, 100 * array, array / 100, array + 0.004)
+    yield from (None, str(value), np.full_like(array, np.nan), array * 1.013, array + 17)
+    if array.ndim and len(array) > 1:
+        one = array.copy()
+        one.flat[-1] += 1
+        yield from (one, array[1:], np.concatenate([array, array[:1]]), array.flat[0], array[None])
+    else:
+        yield from (np.stack([array, array]), np.zeros((2, 2)))
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.stem)
+def test_ten_wrong_answers_to_the_exact_claims_of_a_question_are_told_apart(path):
+    (document,) = [
+        output["data"][claims.MIME]
+        for cell in read(path)["cells"]
+        for output in cell.get("outputs", [])
+        if claims.MIME in output.get("data", {})
+    ]
+    messages = set()
+    for claim in document["claims"]:
+        value = claim["expected"]
+        if claim["relation"] != "equal" or selfcheck._numbers(value) is None or not np.any(value):
+            continue
+        assert selfcheck.difference(value, value) == ""
+        for given in wrong(value):
+            if selfcheck._numbers(given) is not None and np.array_equal(given, value):
+                continue
+            message = selfcheck.difference(given, value)
+            assert message
+            assert str(value) not in message or len(str(value)) < 3
+            messages.add(message)
+    assert len(messages) >= 10 or not messages
+    assert messages or path.stem.startswith("q3")  # all its claims are measured
 
 
 def test_failed_claims_say_what_is_off_and_not_what_is_right(capsys):

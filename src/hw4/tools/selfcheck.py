@@ -48,9 +48,14 @@ def check(question: str, number: int, names: dict) -> None:
     if not wanted:
         print(f"Exercise {number} is answered in words, which nothing checks here.")
         return
-    if off := what_is_off(source, wanted, names):
+    off, random = what_is_off(source, wanted, names)
+    if off:
         raise AnswerOff(f"Exercise {number} is not right yet: " + "; ".join(off) + ".")
-    print(f"Exercise {number} is right.")
+    if set(random) == set(wanted):
+        print(f"Exercise {number} answers with random numbers, which nothing checks here.")
+        return
+    unchecked = f" ({', '.join(random)}: random, not checked)" if random else ""
+    print(f"Exercise {number} is right{unchecked}.")
 
 
 def check_claims(claims) -> None:
@@ -144,25 +149,34 @@ def asked_for(source: str, task: str = "") -> list[str]:
     return [name for name in names if re.search(rf"`{name}\b", task)] or names
 
 
-def what_is_off(source: str, wanted: list[str], names: dict) -> list[str]:
-    """Return one text for every wanted name that is missing or off; none if all is right."""
-    off = []
+def what_is_off(source: str, wanted: list[str], names: dict) -> tuple[list[str], list[str]]:
+    """Hold the wanted names against what the solution makes of the reader's other names.
+
+    Returns:
+        One text for every name that is missing or off; and the names of which two runs of the
+        solution do not agree, such as a trained score: these are open.
+    """
+    off, random, again = [], [], None
     if missing := [name for name in wanted if name not in names]:
-        return [f"`{name}` is not defined" for name in missing]
-    reference, calls = _solved(source, names)
-    again = None
-    for name in wanted:
-        if name in calls:
-            text = _function_off(names[name], calls[name])
-        else:
-            text = difference(names[name], reference[name])
-            if text:
-                # what two runs of the solution do not agree on, such as a trained score, is open
+        return [f"`{name}` is not defined" for name in missing], []
+    try:
+        reference, calls = _solved(source, names)
+        for name in wanted:
+            if name in calls:
+                text = _function_off(names[name], calls[name])
+            else:
+                text = difference(names[name], reference[name])
+            if text and name not in calls:
                 again = again or _solved(source, names, skipped=1000)[0]
-                text = "" if difference(again[name], reference[name]) else text
-        if text:
-            off.append(f"`{name}`: {text}")
-    return off
+                if difference(again[name], reference[name]):
+                    random.append(name)
+                    continue
+            if text:
+                off.append(f"`{name}`: {text}")
+    except Exception as error:
+        text = f"the solution fails among these names ({type(error).__name__}: {error})"
+        return [f"{text}: restart the kernel and run all cells"], []
+    return off, random
 
 
 def _solved(source: str, names: dict, skipped: int = 0) -> tuple[dict, dict[str, list]]:
