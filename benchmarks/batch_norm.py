@@ -1,81 +1,105 @@
-"""hw4.batch_norm beside Keras' own layer called eagerly, on the same float32 array in one run.
+"""hw4.batch_norm beside Keras' layer called eagerly, PyTorch, and the machine's own copying.
 
-    python benchmarks/batch_norm.py [repeats]
+    python benchmarks/batch_norm.py [rounds]
 
-The two sides alternate, so that both meet the same disturbances; each line gives medians and their
-ratio (below 1: hw4 is faster). The backward rows need the TensorFlow backend, and time its
-gradient tape together with the forward call.
+All take the same float32 arrays. The backward rows time forward and backward together; Keras' need
+the TensorFlow backend. A copy of the array is what no batch norm can be faster than.
 """
 
 import os
-import statistics
 import sys
-import time
+from functools import partial
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
 import numpy as np
 
+from _results import absent, beside, write
 from hw4.batch_norm import KERAS, batchnorm_backward, batchnorm_forward
 
 SHAPES = [(4096, 1024), (32, 28, 28, 64), (64, 28, 28, 3)]
+close = partial(np.testing.assert_allclose, atol=1e-4)
 
 
-def alternate(ours, theirs, repeats):
-    """Median milliseconds of two functions called in turn, after two warm-up rounds."""
-    times = ([], [])
-    for _ in range(repeats + 2):
-        for function, record in zip((ours, theirs), times, strict=True):
-            start = time.perf_counter()
-            function()
-            record.append(1e3 * (time.perf_counter() - start))
-    return [statistics.median(record[2:]) for record in times]
+def hw4(x, training):
+    return batchnorm_forward(
+        x, 1, 0, running_mean=0, running_var=1, training=training, convention=KERAS
+    )
 
 
-def contestants(shape):
-    """Pairs of equal work: (name, hw4, Keras)."""
-    random = np.random.default_rng(0)
-    x, dout = (random.normal(3, 2, shape).astype(np.float32) for _ in range(2))
-    gamma, beta, mean, var = np.ones(shape[-1]), np.zeros(shape[-1]), 0.0, 1.0
+def by_keras(x, dout):
+    """Keras' layer: name to (what hw4 does for the same result, what Keras does)."""
     layer, tensor = keras.layers.BatchNormalization(), keras.ops.convert_to_tensor(x)
-    layer.build(shape)
+    layer.build(x.shape)
+    fresh = layer.get_weights()
 
-    def ours(training):
-        return batchnorm_forward(
-            x, gamma, beta, running_mean=mean, running_var=var, training=training, convention=KERAS
-        )
-
-    np.testing.assert_allclose(ours(True)[0], layer(tensor, training=True), atol=1e-4)
-    yield "forward, training", lambda: ours(True), lambda: layer(tensor, training=True)
-    yield "forward, inference", lambda: ours(False), lambda: layer(tensor, training=False)
+    yield "training", lambda: hw4(x, True)[0], lambda: layer(tensor, training=True)
+    layer.set_weights(fresh)  # running statistics as ours
+    yield "inference", lambda: hw4(x, False)[0], lambda: layer(tensor, training=False)
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
         upstream = tf.constant(dout)
 
-        def theirs():
+        def backward():
             with tf.GradientTape() as tape:
                 tape.watch(tensor)
                 out = layer(tensor, training=True)
-            return tape.gradient(out, [tensor, layer.gamma, layer.beta], upstream)
+            return tape.gradient(out, [tensor, layer.gamma, layer.beta], upstream)[0]
 
-        np.testing.assert_allclose(
-            batchnorm_backward(dout, ours(True)[1])[0], theirs()[0], atol=1e-4
-        )
-        yield "forward + backward", lambda: batchnorm_backward(dout, ours(True)[1]), theirs
+        yield "backward", lambda: batchnorm_backward(dout, hw4(x, True)[1])[0], backward
 
 
-def main(repeats=25):
-    print(f"Keras {keras.__version__} on {keras.backend.backend()}, NumPy {np.__version__}")
-    for shape in SHAPES:
-        for name, ours, theirs in contestants(shape):
-            mine, keras_ms = alternate(ours, theirs, repeats)
-            print(
-                f"{shape!s:>18} {name:<19} hw4 {mine:7.2f} ms   Keras {keras_ms:7.2f} ms   "
-                f"ratio {mine / keras_ms:.2f}"
-            )
+def by_pytorch(x, dout):
+    """PyTorch's layer, channels first as it wants them; gradients by autograd."""
+    import torch
+
+    kind = torch.nn.BatchNorm1d if x.ndim == 2 else torch.nn.BatchNorm2d
+    layer = kind(x.shape[-1], eps=KERAS.eps)
+    order, back = ((0, 1), (0, 1)) if x.ndim == 2 else ((0, 3, 1, 2), (0, 2, 3, 1))
+    tensor, upstream = (torch.tensor(a.transpose(order)).contiguous() for a in (x, dout))
+
+    def forward(training):
+        with torch.no_grad():
+            return layer.train(training)(tensor)
+
+    def backward():
+        leaf = tensor.detach().requires_grad_()
+        layer.train()(leaf).backward(upstream)
+        return leaf.grad
+
+    def same(ours, theirs):
+        close(ours, theirs.detach().numpy().transpose(back))
+
+    yield "training", lambda: hw4(x, True)[0], partial(forward, True), same
+    layer.reset_running_stats()
+    yield "inference", lambda: hw4(x, False)[0], partial(forward, False), same
+    yield "backward", lambda: batchnorm_backward(dout, hw4(x, True)[1])[0], backward, same
+
+
+def rows(rounds=25, shapes=SHAPES):
+    """One row a shape, direction and peer."""
+    for shape in shapes:
+        random = np.random.default_rng(0)
+        x, dout = (random.normal(3, 2, shape).astype(np.float32) for _ in range(2))
+        for what, ours, theirs in by_keras(x, dout):
+            same = lambda a, b: close(a, keras.ops.convert_to_numpy(b))  # noqa: E731
+            yield beside(f"{shape} {what}", ours, "Keras", theirs, rounds=rounds, same=same)
+        if missing := absent(str(shape), "PyTorch", "torch"):
+            yield missing
+        else:
+            for what, ours, theirs, same in by_pytorch(x, dout):
+                yield beside(f"{shape} {what}", ours, "PyTorch", theirs, rounds=rounds, same=same)
+        ours = lambda x=x: hw4(x, True)[0]  # noqa: E731
+        yield beside(f"{shape} training", ours, "a copy of x", x.copy, rounds=rounds)
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:2]))
+    notes = (
+        f"Keras on {keras.backend.backend()}, called eagerly. PyTorch fuses inference into one "
+        "pass over the data on all cores, where hw4's NumPy makes four on one (is it finite, "
+        "centre, scale, shift); a copy is one pass, too."
+    )
+    table = list(rows(*map(int, sys.argv[1:2])))
+    write("batch_norm.py", ("numpy", "keras", "tensorflow", "torch"), table, notes=notes)

@@ -1,0 +1,74 @@
+"""The measurements at a small size: equal outputs, ratios within wide bounds, RESULTS.md."""
+
+import importlib
+import sys
+
+import pytest
+
+from hw4.runtime import ROOT
+
+
+@pytest.fixture
+def script(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    for name in ("_results", "batch_norm", "conv_shapes", "grading"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    return importlib.import_module
+
+
+def test_batch_norm_beside_its_peers(script):
+    rows = list(script("batch_norm").rows(rounds=3, shapes=[(256, 64), (4, 7, 7, 8)]))
+    kinds = {(row[0].split(") ")[-1], row[2]) for row in rows if row[1]}
+    assert {("training", "Keras"), ("inference", "Keras"), ("training", "a copy of x")} <= kinds
+    assert all(script("_results").ratio(row) < 50 for row in rows if row[2] == "Keras")
+
+
+def test_different_outputs_are_refused_before_any_time_is_taken(script):
+    calls = []
+
+    def equal(a, b):
+        assert a == b
+
+    with pytest.raises(AssertionError):
+        script("_results").beside(
+            "x", lambda: calls.append(1) or 1, "y", lambda: 2, rounds=9, same=equal
+        )
+    assert len(calls) == 1
+
+
+def test_tracing_beside_building_and_growing(script):
+    shapes, results = script("conv_shapes"), script("_results")
+    built, *_ = rows = list(shapes.rows(rounds=1))
+    assert results.ratio(built) < 0.5
+    assert {row[2] for row in rows} == {"Keras builds it", "count_params", "torchinfo"}
+    few, many = shapes.growth((100, 2000), rounds=3)
+    assert float(many[2]) < 5 * float(few[2])  # a square law would give 20
+
+
+def test_grading_more_takes_no_more_a_notebook(script):
+    few, many = script("grading").rows((7, 28))
+    assert (few[0], many[0]) == ("7", "28")
+    assert float(many[2]) < 3 * float(few[2])  # a square law would give 4
+    assert float(many[3]) < 2 * float(few[3])
+
+
+def test_an_absent_peer_gets_a_row_that_says_so(script):
+    results = script("_results")
+    row = results.absent("what", "Rival", "no_such_package")
+    assert row[-1].startswith("not run: no_such_package is not installed")
+    assert results.ratio(row) is None
+    assert results.absent("what", "pytest", "pytest") is None
+
+
+def test_a_script_replaces_its_own_section_alone(script, tmp_path):
+    write, path = script("_results").write, tmp_path / "RESULTS.md"
+    write("b.py", (), [["1", "2"]], ("x", "y"), path=path)
+    write("a.py", ("numpy",), [["3", "4"]], ("x", "y"), path=path)
+    write("b.py", (), [["5", "6"]], ("x", "y"), path=path)
+    text = path.read_text(encoding="utf-8")
+    assert text.count("\n## ") == 2
+    assert text.index("## a.py") < text.index("## b.py")
+    assert "| 3 | 4 |" in text
+    assert "| 5 | 6 |" in text
+    assert "| 1 | 2 |" not in text
+    assert "numpy" in text
