@@ -74,45 +74,6 @@ def test_path_setting(monkeypatch, tmp_path):
         runtime.path_setting("HW4_GAS")
 
 
-ROLE = {
-    "KERASTUNER_TUNER_ID": "tuner0",
-    "KERASTUNER_ORACLE_IP": "127.0.0.1",
-    "KERASTUNER_ORACLE_PORT": "8000",
-}
-
-
-def test_search_role(monkeypatch):
-    for name in ROLE:
-        monkeypatch.delenv(name, raising=False)
-    assert runtime.search_role() is None
-    for name, value in ROLE.items():
-        monkeypatch.setenv(name, value)
-    assert runtime.search_role() == ("tuner0", "127.0.0.1", 8000)
-    monkeypatch.setenv("KERASTUNER_ORACLE_PORT", "70000")
-    with pytest.raises(ValueError, match="PORT must be an integer from 1 to 65535; got '70000'"):
-        runtime.search_role()
-    monkeypatch.delenv("KERASTUNER_ORACLE_IP")
-    with pytest.raises(ValueError, match="got no KERASTUNER_ORACLE_IP. Set it too, or unset the"):
-        runtime.search_role()
-
-
-def test_an_empty_search_role_is_none_and_is_removed(monkeypatch):
-    for name in ROLE:
-        monkeypatch.setenv(name, "")
-    assert runtime.search_role() is None
-    # Keras Tuner asks whether they are there, not what they hold.
-    assert not ROLE.keys() & os.environ.keys()
-
-
-def test_a_worker_gets_the_environment_of_its_chief_and_a_part_of_its_own(monkeypatch):
-    monkeypatch.setenv("HW4_SEED", "5")
-    found = runtime.worker_environment("tuner0", 8000, 2)
-    assert found == os.environ | ROLE | {"HW4_THREADS": "2"}
-    for name in ROLE:
-        monkeypatch.setenv(name, found[name])
-    assert runtime.search_role() == ("tuner0", "127.0.0.1", 8000)
-
-
 def test_environment_is_plain_and_complete():
     found = runtime.environment(7, "some data")
     assert json.loads(json.dumps(found)) == found

@@ -11,7 +11,6 @@ HW4_GRAZPEDWRI      folder with the wrist radiographs (question 2)
 HW4_GAS             file with the gas consumption table (question 3)
 HW4_REPOSITORY      where the first cell clones from on Colab, instead of the published address
 KERAS_BACKEND       `tensorflow` (default), `jax` or `torch`; read by Keras itself
-KERASTUNER_*        who takes part in a search on several machines: see `search_role`
 =================== ============================================================
 """
 
@@ -147,41 +146,6 @@ def write_whole(path: str | Path, content: str | bytes, durable: bool = True) ->
             os.unlink(partial)
         raise
     return path
-
-
-def search_role() -> tuple[str, str, int] | None:
-    """Return (id, address, port) of this process in a distributed search, None when it is alone.
-
-    These are Keras Tuner's own variables; the id of the process that hands out trials has
-    "chief" in it, and the address and port are that process's. Three empty ones count as unset and
-    are removed, because Keras Tuner would take them for set.
-
-    Raises:
-        ValueError: some are set and others not, or the port is no port.
-    """
-    names = ("KERASTUNER_TUNER_ID", "KERASTUNER_ORACLE_IP", "KERASTUNER_ORACLE_PORT")
-    values = [os.environ.get(name) for name in names]
-    if not any(values):
-        for name in names:
-            os.environ.pop(name, None)
-        return None
-    if not all(values):
-        missing = ", ".join(name for name, value in zip(names, values, strict=True) if not value)
-        raise ValueError(
-            f"{', '.join(names)} must be set all or not at all; got no {missing}. Set it too, or "
-            "unset the others."
-        )
-    return values[0], values[1], integer_setting(names[2], 1, 65535)
-
-
-def worker_environment(name: str, port: int, threads: int) -> dict[str, str]:
-    """Return the environment of a worker of a chief on this machine: ours, its part, its cores."""
-    return os.environ | {
-        "KERASTUNER_TUNER_ID": name,
-        "KERASTUNER_ORACLE_IP": "127.0.0.1",
-        "KERASTUNER_ORACLE_PORT": str(port),
-        "HW4_THREADS": str(threads),
-    }
 
 
 def start(seed: int) -> int:

@@ -6,8 +6,8 @@ import pytest
 from hw4.plotting import q1 as plots
 
 
-def test_over_time_draws_errors_and_separates_promoted_trials():
-    ax = plots.over_time(
+def test_search_course_draws_errors_and_separates_promoted_trials():
+    ax = plots.search_course(
         [1, 2, 3, 7],
         [0.9, np.nan, 0.95, 0.98],
         [0.9, 0.9, 0.95, 0.98],
@@ -51,6 +51,18 @@ def test_compared_draws_the_mean_regret_of_each_tuner_in_points():
     assert lines[0].get_ydata() == pytest.approx([30, 10, 10])
     assert lines[1].get_xdata().tolist() == [2, 8, 9]
     assert len(ax.collections) == 2
+
+
+def test_confused_digits_show_the_mistakes_alone():
+    counts = 100 * np.eye(10, dtype=int)
+    counts[4, 9], counts[7, 2] = 5, 1
+    ax = plots.confused_digits(counts)
+    shown = {
+        (round(t.get_position()[1]), round(t.get_position()[0])): t.get_text() for t in ax.texts
+    }
+    assert shown == {(4, 9): "5", (7, 2): "1"}
+    assert ax.get_title() == "The 6 mistakes on test images"
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("predicted", "true")
 
 
 def test_gains_show_mean_and_interval():

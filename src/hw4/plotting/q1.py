@@ -4,10 +4,16 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from hw4.plotting import BLUE, GREY, ORANGE, new_axes
+from hw4.measure import paired_interval
+from hw4.plotting import BLUE, GREEN, GREY, ORANGE, RED, new_axes
+
+# What keeps its colour through all figures of the notebook.
+COLOURS = {"adam": BLUE, "rmsprop": ORANGE, "sgd": GREEN}
+COLOURS |= {"random + promotion": BLUE, "bayesian + promotion": ORANGE}
+COLOURS |= {"hyperband": GREEN, "random, all short": RED}
 
 
-def over_time(spent, score, incumbent, promoted, *, xlabel="epochs spent", ax=None):
+def search_course(spent, score, incumbent, promoted, *, xlabel="epochs spent", ax=None):
     """Draw the error of every trial, and of the incumbent as a staircase, on a logarithmic axis.
 
     Args:
@@ -56,7 +62,8 @@ def score_against(columns, scores, groups, *, logarithmic=(), ylabel="validation
         x = np.array([values.index(value) for value in column] if texts else column)
         for group in sorted(set(groups)):
             chosen = groups == group
-            ax.plot(x[chosen], scores[chosen], "o", alpha=0.7, markersize=4, label=group)
+            style = {"alpha": 0.7, "markersize": 4, "color": COLOURS.get(group)}
+            ax.plot(x[chosen], scores[chosen], "o", label=group, **style)
         if texts:
             ax.set_xticks(range(len(values)), values)
             ax.set_xlim(-0.5, len(values) - 0.5)
@@ -86,13 +93,13 @@ def compared(spent, quality, *, optimum, ax=None):
     ax = new_axes(ax)
     for name, runs in quality.items():
         regret = 100 * (optimum - np.asarray(runs))
-        mean, half = regret.mean(0), 1.96 * regret.std(0, ddof=1) / np.sqrt(len(regret))
+        intervals = [paired_interval(column, np.zeros(len(column))) for column in regret.T]
         # A step needs a further point to be seen.
         x = [*spent[name], spent[name][-1] + 1]
-        mean, half = (np.append(values, values[-1]) for values in (mean, half))
-        (line,) = ax.step(x, mean, where="post", label=name)
+        mean, low, high = np.transpose([*intervals, intervals[-1]])
+        (line,) = ax.step(x, mean, where="post", label=name, color=COLOURS.get(name))
         band = {"step": "post", "alpha": 0.2, "linewidth": 0, "color": line.get_color()}
-        ax.fill_between(x, mean - half, mean + half, **band)
+        ax.fill_between(x, low, high, **band)
     ax.set(
         xlabel="epochs spent",
         ylabel="regret (points of accuracy)",
@@ -100,6 +107,27 @@ def compared(spent, quality, *, optimum, ax=None):
     )
     _plain_log_axis(ax.yaxis)
     ax.legend()
+    return ax
+
+
+def confused_digits(counts, ax=None):
+    """Draw which digits are taken for which; the right answers are left out, being most.
+
+    Args:
+        counts: (10, 10) integers, rows true, columns predicted.
+        ax: where to draw; a new figure by default.
+    """
+    ax, counts = new_axes(ax, figsize=(4.6, 4.2)), np.asarray(counts)
+    wrong = np.where(np.eye(len(counts), dtype=bool), 0, counts)
+    ax.imshow(wrong, cmap="Blues")
+    for (i, j), count in np.ndenumerate(wrong):
+        if count:
+            ink = "white" if count > wrong.max() / 2 else "black"
+            ax.text(j, i, str(count), ha="center", va="center", color=ink)
+    ax.set_xticks(range(len(counts)))
+    ax.set_yticks(range(len(counts)))
+    ax.set(xlabel="predicted", ylabel="true", title=f"The {wrong.sum()} mistakes on test images")
+    ax.grid(False)
     return ax
 
 
@@ -111,19 +139,21 @@ def _plain_log_axis(axis) -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
-def gains(found, title="", ax=None):
+def gains(found, title="", *, xlabel="gain in held-out accuracy (points), 95 % interval", ax=None):
     """Draw gains with their intervals as horizontal bars around zero.
 
     Args:
         found: name to (mean, low, high), in points of accuracy.
         title: text above.
+        xlabel: what is drawn.
         ax: where to draw; a new figure by default.
     """
     ax = new_axes(ax, figsize=(7.0, 0.7 + 0.6 * len(found)))
-    for i, (mean, low, high) in enumerate(found.values()):
-        ax.errorbar(mean, i, xerr=[[mean - low], [high - mean]], fmt="o", color=BLUE, capsize=4)
+    for i, (name, (mean, low, high)) in enumerate(found.items()):
+        style = {"fmt": "o", "capsize": 4, "color": COLOURS.get(name, GREY)}
+        ax.errorbar(mean, i, xerr=[[mean - low], [high - mean]], **style)
     ax.axvline(0, color=GREY, linewidth=1)
     ax.set_yticks(range(len(found)), found)
     ax.set_ylim(len(found) - 0.5, -0.5)
-    ax.set(xlabel="gain in held-out accuracy (points), 95 % interval", title=title)
+    ax.set(xlabel=xlabel, title=title)
     return ax

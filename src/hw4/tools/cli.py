@@ -8,7 +8,7 @@ import threading
 from pathlib import Path
 
 from hw4 import runtime
-from hw4.tools import tuning_command
+from hw4.tools import tune
 from hw4.tools.submission import visible
 
 EXECUTED, REPORT = runtime.BUILD / "notebooks", runtime.BUILD / "report"
@@ -116,9 +116,9 @@ def _parser() -> argparse.ArgumentParser:
     shapes.add_argument("--json", action="store_true", help="print the rows as JSON")
     shapes.set_defaults(run=_shapes)
 
-    tune = commands.add_parser("tune", help="the search of question 1, on one process or many")
-    tuning_command.add_arguments(tune)
-    tune.set_defaults(run=tuning_command.run)
+    search = commands.add_parser("tune", help="the search of question 1, on one process or many")
+    tune.add_arguments(search)
+    search.set_defaults(run=tune.run)
 
     doctor = commands.add_parser("doctor", help="check this installation and say what it has")
     doctor.set_defaults(run=_doctor)

@@ -1,30 +1,24 @@
 """Question 1: find a network for MNIST by searching, then train it once and properly.
 
 `search` sees the training split and chooses by the validation split; neither it nor `train_final`
-ever asks for the test set. `search_space` holds what may be chosen, `search_log` reads what came
-out, `reported` takes the report's own search apart, `ablation` takes parts of a network away.
+ever asks for the test set. `space` holds what may be chosen, `ask_tell` and `event_log` run any
+search, `race` compares the tuners on a stub, `analysis` reads what came out, `reported` takes the
+report's own search apart, `ablation` takes parts of a network away.
 """
 
-from hw4.tuning.procedure import (
-    accuracy,
-    build_model,
-    final_epochs,
-    fit,
-    inputs,
-    plan,
-    search,
-    train_final,
-    trainer,
-)
+from hw4.tuning.ask_tell import TUNERS, best
+from hw4.tuning.network import accuracy, build_model, inputs, mistakes, train_network
+from hw4.tuning.on_mnist import final_epochs, search, train_final
 
 __all__ = [
+    "TUNERS",
     "accuracy",
+    "best",
     "build_model",
     "final_epochs",
-    "fit",
     "inputs",
-    "plan",
+    "mistakes",
     "search",
     "train_final",
-    "trainer",
+    "train_network",
 ]

@@ -1,15 +1,13 @@
 """Search and final training of question 1 on tiny stand-ins: which data enter, what comes out."""
 
 import inspect
-import json
 
 import keras
 import numpy as np
 import pytest
 
 from hw4 import mnist, tuning
-from hw4.tuner import best, open_search
-from hw4.tuning import ablation, procedure, search_space
+from hw4.tuning import ablation, best, network, on_mnist, space
 
 SMALL = {"conv_layers": 1, "filters_1": 16}
 SMALL |= {"dropout_conv": 0.1, "dense_layers": 1, "neurons_1": 16, "dropout_dense": 0.0}
@@ -36,23 +34,23 @@ def tiny(monkeypatch):
         return stripes({"train": 900, "validation": 200, "test": 100}[split], len(split))
 
     monkeypatch.setattr(mnist, "load", load)
-    monkeypatch.setattr(procedure, "IMAGES_PER_EPOCH", 400)
+    monkeypatch.setattr(on_mnist, "IMAGES_PER_EPOCH", 400)
     return asked
 
 
 def test_search_has_no_parameter_for_data_and_never_asks_for_the_test_set(tiny, tmp_path):
-    assert set(inspect.signature(tuning.search).parameters) == {"tuner", "folder", "options"}
-    assert set(inspect.signature(tuning.plan).parameters) == {
-        *("tuner", "trials", "promoted", "epochs", "seed", "mac_budget", "output_budget")
+    assert set(inspect.signature(tuning.search).parameters) == {
+        *("tuner", "trials", "promoted", "epochs", "seed", "mac_budget", "output_budget"),
+        *("folder", "client"),
     }
     with pytest.raises(TypeError, match="unexpected keyword argument 'data'"):
         tuning.search(data=stripes(10, 0))
     options = {"trials": 2, "promoted": 1, "epochs": (1, 2), "mac_budget": 4_000_000}
     log = tuning.search("random", folder=tmp_path / "search", **options)
-    assert sorted(tiny) == ["train", "validation"]
+    assert set(tiny) == {"train", "validation"}
     assert [record["status"] for record in log] == ["completed"] * 3
-    assert json.loads((tmp_path / "search/log.json").read_text("utf-8")) == log
-    assert all(search_space.macs(record["values"]) <= 4_000_000 for record in log)
+    assert tuning.search("random", folder=tmp_path / "search", **options) == log
+    assert all(space.macs(record["values"]) <= 4_000_000 for record in log)
     assert all(0 <= record["score"] <= 1 and record["seconds"] > 0 for record in log)
     assert best(log)["epochs"] == 2
     with pytest.raises(ValueError, match="differs in data"):
@@ -61,10 +59,12 @@ def test_search_has_no_parameter_for_data_and_never_asks_for_the_test_set(tiny, 
 
 def test_a_trial_of_e_epochs_sees_e_portions_of_the_training_images(tiny, monkeypatch):
     seen = []
-    monkeypatch.setattr(procedure, "fit", lambda values, *data, seed: seen.append(data))
-    monkeypatch.setattr(procedure, "accuracy", lambda model, *held_out: len(held_out[1]))
-    evaluate = tuning.trainer()
-    assert [evaluate(SMALL, epochs, 0) for epochs in (1, 2, 5)] == [200] * 3
+    monkeypatch.setattr(on_mnist, "train_network", lambda values, *data, seed: seen.append(data))
+    monkeypatch.setattr(on_mnist, "mistakes", lambda model, *held_out: np.arange(50))
+    evaluate = on_mnist.trainer()
+    assert [evaluate(SMALL, epochs, 0) for epochs in (1, 2, 5)] == [
+        (0.75, {"wrong": [*range(50)]})
+    ] * 3
     first, second, fifth = (images for images, _ in seen)
     assert [len(images) for images in (first, second, fifth)] == [400, 800, 2000]
     assert (first == second[:400]).all()
@@ -73,24 +73,38 @@ def test_a_trial_of_e_epochs_sees_e_portions_of_the_training_images(tiny, monkey
     assert (fifth[900:1800] == fifth[:900]).all()
 
 
+def test_a_worker_does_what_this_process_does_and_loads_its_data_once(tiny):
+    on_mnist._trainer_of_this_process.cache_clear()
+    here = on_mnist.trainer()(SMALL, 1, 5)
+    tiny.clear()
+    assert [on_mnist.evaluate_in_worker(SMALL, 1, 5) for _ in range(2)] == [here, here]
+    assert sorted(tiny) == ["train", "validation"]
+    on_mnist._trainer_of_this_process.cache_clear()
+
+
 def test_training_repeats_with_its_seed_and_learns():
     data, held_out = [(mnist.as_input(x), y) for x, y in (stripes(600, 1), stripes(300, 2))]
-    models = [tuning.fit(SMALL, *data, epochs=4, seed=seed) for seed in (3, 3, 4)]
+    models = [tuning.train_network(SMALL, *data, epochs=4, seed=seed) for seed in (3, 3, 4)]
     scores = [tuning.accuracy(model, *held_out) for model in models]
     assert scores[0] == scores[1]
     assert min(scores) > 0.6
     predicted = models[0].predict(held_out[0], verbose=0).argmax(1)
     assert scores[0] == pytest.approx(np.mean(predicted == held_out[1]))
+    wrong = tuning.mistakes(models[0], *held_out)
+    assert wrong.tolist() == [i for i in range(300) if predicted[i] != held_out[1][i]]
 
 
-@pytest.mark.parametrize("optimizer", search_space.OPTIMIZERS)
+@pytest.mark.parametrize("optimizer", space.OPTIMIZERS)
 def test_a_used_model_is_trained_like_a_new_one(optimizer):
     images, labels = stripes(200, 1)
     values = SMALL | {"optimizer": optimizer, "dropout_dense": 0.3}
     data, held_out = (mnist.as_input(images[:150]), labels[:150]), mnist.as_input(images[150:])
-    new, used = tuning.fit(values, *data, seed=1), tuning.fit(values, *data, seed=2)
+    new, used = (
+        tuning.train_network(values, *data, seed=1),
+        tuning.train_network(values, *data, seed=2),
+    )
     assert (new.predict(held_out, verbose=0) != used.predict(held_out, verbose=0)).any()
-    again = tuning.fit(values, *data, seed=1, used=used)
+    again = tuning.train_network(values, *data, seed=1, used=used)
     assert again is used
     assert (new.predict(held_out, verbose=0) == again.predict(held_out, verbose=0)).all()
 
@@ -105,7 +119,7 @@ def test_the_final_training_uses_all_training_images_and_no_others(tiny, monkeyp
         given["peak"] = max(float(model.optimizer._learning_rate(s)) for s in range(40))
         return {"loss": [1.0]}
 
-    monkeypatch.setattr(procedure.training, "fit", fit)
+    monkeypatch.setattr(on_mnist.training, "fit", fit)
     model, history = tuning.train_final(SMALL | {"learning_rate": 7e-4}, seed=1, epochs=4)
     assert sorted(tiny) == ["train", "validation"]
     assert len(given["images"]) == len(given["labels"]) == 1100
@@ -123,23 +137,15 @@ def test_cheap_networks_train_for_more_epochs_within_bounds():
         for width in (16, 64, 128, 256)
     ]
     assert epochs == sorted(epochs, reverse=True)
-    low, high = procedure.FINAL_EPOCHS
+    low, high = on_mnist.FINAL_EPOCHS
     assert epochs[0] == high
     assert epochs[-1] == low
     assert all(isinstance(count, int) for count in epochs)
 
 
-def test_a_plan_of_the_search_is_kept_and_reopened(tmp_path):
-    plan = tuning.plan("bayesian", trials=3, seed=2)
-    open_search(plan, tmp_path)
-    open_search(tuning.plan("bayesian", trials=3, seed=2), tmp_path)
-    with pytest.raises(ValueError, match="differs in epochs"):
-        open_search(tuning.plan("bayesian", trials=3, seed=2, epochs=(1, 4)), tmp_path)
-
-
 def test_epochs_that_are_no_pair_are_refused_by_the_plan():
-    with pytest.raises(ValueError, match="epochs must be two integers .* got 3"):
-        tuning.plan(epochs=3)
+    with pytest.raises(ValueError, match="epochs must be two integers, .* got 3"):
+        tuning.search(epochs=3)
 
 
 def test_ablation_pairs_the_same_images_and_seeds(monkeypatch, tiny):
@@ -150,8 +156,8 @@ def test_ablation_pairs_the_same_images_and_seeds(monkeypatch, tiny):
         return {"with": 0.9, "without": 0.8}[values["name"]] + seed / 100
 
     # The stand-in of a model is its accuracy; it loses a tenth on the 200 held-out images.
-    monkeypatch.setattr(procedure, "fit", fit)
-    monkeypatch.setattr(procedure, "accuracy", lambda m, x, y: m - (len(x) == len(y) == 200) / 10)
+    monkeypatch.setattr(network, "train_network", fit)
+    monkeypatch.setattr(network, "accuracy", lambda m, x, y: m - (len(x) == len(y) == 200) / 10)
     variants = {"with": {"name": "with"}, "without": {"name": "without"}}
     found = ablation.ablate(variants, images=50, epochs=1, seeds=(0, 1, 2))
     assert found["with"]["training"] == pytest.approx([0.9, 0.91, 0.92])
@@ -159,14 +165,3 @@ def test_ablation_pairs_the_same_images_and_seeds(monkeypatch, tiny):
     assert [call[:2] for call in calls[2:4]] == [("with", 2), ("without", 0)]
     assert calls[0][2] == calls[3][2] != calls[1][2]
     assert sorted(tiny) == ["train", "validation"]
-
-
-def test_paired_gain_by_hand_and_by_scipy():
-    from scipy import stats
-
-    a, b = np.array([0.9, 0.94, 0.95, 0.99]), np.array([0.9, 0.9, 0.93, 0.96])
-    mean, low, high = ablation.paired_gain(a, b)
-    interval = stats.ttest_rel(a, b).confidence_interval(0.95)
-    assert (mean, low, high) == pytest.approx((0.0225, interval.low, interval.high))
-    with pytest.raises(ValueError, match="at least 2; got 1 and 1"):
-        ablation.paired_gain(a[:1], b[:1])

@@ -5,15 +5,13 @@ a trial of e epochs sees all but a share exp(-e / 2), plus noise. Evaluating it 
 what is left is what the tuners do: how good their proposals are, and how long they think.
 """
 
-import tempfile
 import time
 import warnings
 
 import keras_tuner
 import numpy as np
 
-from hw4.tuner.plan import Plan
-from hw4.tuner.running import best, open_search, records
+from hw4.tuning.ask_tell import Plan, Search, attempt, best, silent
 
 PEAK = 0.995
 NOISE = 0.002
@@ -61,37 +59,43 @@ def run_stub(tuner: str, seed: int, trials: int, promoted: int, epochs=(2, 6), s
         sign: -1 searches for the worst, which a tuner that learns notices.
 
     Returns:
-        `spent` and `quality`, one entry a trial; `seconds` for each proposal; the `log`.
+        `spent` and `quality`, one entry a trial; `seconds` a proposal, on average; the `log`.
     """
     plan = Plan(
         stub_space(), tuner, trials, seed, epochs=epochs, promoted=promoted, initial_points=4
     )
-    with tempfile.TemporaryDirectory() as folder:
-        search = open_search(plan, folder)
-        # A race need not survive a kill; writing would take most of its time.
-        search.oracle.save = lambda: None
-        seconds = _timed(search.oracle)
-        search.run(lambda *trial: sign * stub(*trial))
-        log = records(search.oracle)
+    search, thinking = Search(plan), 0.0
+    while True:
+        start = time.perf_counter()
+        record = search.ask()
+        thinking += time.perf_counter() - start
+        if record is None:
+            break
+        search.tell(record["trial"], attempt(lambda *job: sign * stub(*job), *search.job(record)))
+    log = search.records()
     found = [best(log[:n]) for n in range(1, len(log) + 1)]
     return {
         "spent": np.cumsum([record["epochs"] for record in log]),
         "quality": np.array([quality(record["values"]) for record in found]),
-        "seconds": sum(seconds) / len(log),
+        "seconds": thinking / len(log),
         "log": log,
     }
 
 
-def learns_at(tuner: str, seed: int, trials: int, promoted: int) -> int:
-    """Return how many trials a tuner proposes before the scores begin to matter.
+def listens_after(tuner: str, seeds, trials: int, promoted: int) -> int:
+    """Return how many trials a tuner proposes before the scores can matter.
 
-    The same search runs for the best and for the worst score; up to here it proposes the same. A
-    tuner that never listens is said to after all its trials.
+    The same search runs for the best and for the worst score; up to here it proposes the same, with
+    every seed (with a single one, two searches may by chance agree a little longer).
     """
-    logs = [run_stub(tuner, seed, trials, promoted, sign=sign)["log"] for sign in (1, -1)]
-    pairs = zip(*logs, strict=True)
-    differ = (i for i, (one, other) in enumerate(pairs) if one["values"] != other["values"])
-    return next(differ, len(logs[0]))
+    logs = [
+        [run_stub(tuner, seed, trials, promoted, sign=sign)["log"] for sign in (1, -1)]
+        for seed in seeds
+    ]
+    return min(
+        next((i for i, (a, b) in enumerate(zip(*pair, strict=True)) if a["values"] != b["values"]))
+        for pair in logs
+    )
 
 
 def stock_bayesian_seconds(seed: int, proposals: int = 2, initial_points: int = 4) -> float:
@@ -105,27 +109,27 @@ def stock_bayesian_seconds(seed: int, proposals: int = 2, initial_points: int = 
         seed=seed,
         hyperparameters=stub_space(),
     )
-    oracle.verbose, seconds = 0, _timed(oracle)
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(action="ignore"):
-        oracle._set_project_dir(folder, "stock")
-        for i in range(initial_points + proposals):
-            trial = oracle.create_trial("alone")
-            score = stub(trial.hyperparameters.values, 2, seed + i)
-            oracle.update_trial(trial.trial_id, {"score": score})
-            trial.status = "COMPLETED"
-            oracle.end_trial(trial)
-    return sum(seconds[-proposals:]) / proposals
-
-
-def _timed(oracle) -> list[float]:
-    """Measure what an oracle needs for each proposal; return the list that fills up."""
-    seconds, propose = [], oracle.populate_space
-
-    def populate_space(trial_id):
+    with warnings.catch_warnings(action="ignore"):
+        told(oracle, [0.90, 0.93, 0.95, 0.92][:initial_points])
         start = time.perf_counter()
-        response = propose(trial_id)
-        seconds.append(time.perf_counter() - start)
-        return response
+        told(oracle, [0.94] * proposals)
+        return (time.perf_counter() - start) / proposals
 
-    oracle.populate_space = populate_space
-    return seconds
+
+def told(oracle: keras_tuner.Oracle, scores) -> list:
+    """Ask one of Keras Tuner's own oracles for trials, tell it these scores, return the trials.
+
+    Args:
+        oracle: it is silenced.
+        scores: one a trial; None for one that fails.
+    """
+    silent(oracle)
+    trials = []
+    for score in scores:
+        trial = oracle.create_trial("alone")
+        if score is not None:
+            oracle.update_trial(trial.trial_id, {oracle.objective.name: score})
+        trial.status = "FAILED" if score is None else "COMPLETED"
+        oracle.end_trial(trial)
+        trials.append(trial)
+    return trials
