@@ -163,7 +163,7 @@ def test_every_hyperparameter_has_one_row():
     rows = {row["hyperparameter"]: row for row in analysis.every_value(LOG, LOG[5], limits)}
     assert len(rows) == 16
     assert rows["filters_1"] | {"evidence": ""} == {
-        **{"hyperparameter": "filters_1", "range": "32, 64, 128, 256", "budget leaves": "32"},
+        **{"hyperparameter": "filters_1", "range": "32 to 256", "budget leaves": "32"},
         **{"chosen": "16", "reported": "128", "evidence": "", "reading": "not searched"},
     }
     assert rows["filters_2"]["budget leaves"] == "32 to 64"

@@ -140,38 +140,39 @@ def _as_reported(name: str) -> str:
 
 
 def _rank(column: list, scores: np.ndarray) -> tuple[float, float]:
-    columns = stats.rankdata(column)
-    centred = scores - scores.mean()
+    ranks, centred = stats.rankdata(column), scores - scores.mean()
 
     def covariance(ranks, axis):
         return (ranks * centred).sum(axis)
 
-    p = _permutation_p((columns,), covariance, "pairings", "two-sided")
-    return float(np.corrcoef(columns, scores)[0, 1]), p
+    p = _permutation_p(ranks, covariance, "two-sided")
+    return float(np.corrcoef(ranks, scores)[0, 1]), p
 
 
 def _between(column: list, scores: np.ndarray) -> tuple[float, float]:
-    groups = [scores[[value == name for value in column]] for name in sorted(set(column))]
+    _, groups = np.unique(column, return_inverse=True)
+    sizes, centred = np.bincount(groups), scores - scores.mean()
 
-    def between(*groups, axis):
-        return sum(g.shape[axis] * (g.mean(axis) - scores.mean()) ** 2 for g in groups)
+    def between(groups, axis):
+        sums = (((groups == g) * centred).sum(axis) for g in range(len(sizes)))
+        return sum(total**2 / size for total, size in zip(sums, sizes, strict=True))
 
-    p = _permutation_p(groups, between, "independent", "greater")
-    return float(between(*groups, axis=0) / ((scores - scores.mean()) ** 2).sum()), p
+    p = _permutation_p(groups, between, "greater")
+    return float(between(groups, 0) / (centred**2).sum()), p
 
 
-def _permutation_p(data, statistic, kind: str, alternative: str) -> float:
-    return float(
-        stats.permutation_test(
-            data,
-            statistic,
-            permutation_type=kind,
-            alternative=alternative,
-            vectorized=True,
-            n_resamples=PERMUTATIONS,
-            rng=np.random.default_rng(0),
-        ).pvalue
+def _permutation_p(column: np.ndarray, statistic, alternative: str) -> float:
+    """Return how often a shuffled column goes with the scores as well as this one."""
+    test = stats.permutation_test(
+        (column,),
+        statistic,
+        permutation_type="pairings",
+        alternative=alternative,
+        vectorized=True,
+        n_resamples=PERMUTATIONS,
+        rng=np.random.default_rng(0),
     )
+    return float(test.pvalue)
 
 
 def _score(record: dict) -> float:
