@@ -356,8 +356,8 @@ def test_scores_guide_the_bayesian_search():
     [
         ({"tuner": "grid"}, "tuner must be one of random, bayesian, hyperband; got 'grid'"),
         ({"trials": 0}, "trials must be an integer of at least 1; got 0"),
-        ({"seed": -1}, "seed must be an integer of at least 0; got -1"),
-        ({"seed": True}, "seed must be an integer of at least 0; got True"),
+        ({"seed": -1}, "seed must be an integer from 0 to 4294967295; got -1"),
+        ({"seed": True}, "seed must be an integer from 0 to 4294967295; got True"),
         ({"trials": 2.0}, r"trials must be an integer of at least 1; got 2\.0"),
         ({"epochs": (3, 2)}, r"epochs\[1\] must be an integer of at least 3; got 2\. Try \(3, 6\)"),
         ({"epochs": (0, 2)}, r"epochs\[0\] must be an integer of at least 1; got 0"),
