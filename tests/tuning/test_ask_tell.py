@@ -198,6 +198,13 @@ def test_a_log_cut_at_any_byte_is_gone_on_with(tuner, tmp_path):
         (3, '{"event": "told"}', r"an event out of place \(KeyError\('trial'\)\) in line 3"),
         (3, '{"event": "told", "trial": 5}', r"\(trial 5 told before it was asked\) in line 3"),
         (3, '{"event": "told", "trial": "0"}', r"out of place \(TypeError.* in line 3"),
+        (3, '{"event": "told", "trial": 0, "score": NaN}', "got no event asked or told in line 3"),
+        (
+            3,
+            '{"event": "told", "trial": 0, "score": "high", "details": 0, "seconds": 1, '
+            '"message": 0}',
+            r"an event out of place \(.*\) in line 3",
+        ),
         (3, '{"event": "told", "trial": 0}', r"out of place \(KeyError\('score'\)\) in line 3"),
         (4, '{"event": "asked", "trial": 3}', r"\(trial 3 after 1 trials\) in line 4"),
     ],

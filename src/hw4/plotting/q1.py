@@ -2,6 +2,7 @@
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from hw4.measure import paired_interval
@@ -13,7 +14,7 @@ COLOURS |= {"random + promotion": BLUE, "bayesian + promotion": ORANGE}
 COLOURS |= {"hyperband": GREEN, "random, all short": RED}
 
 
-def search_course(spent, score, incumbent, promoted, *, xlabel="epochs spent", ax=None):
+def search_course(spent, score, incumbent, promoted, *, xlabel="epochs spent", ax=None) -> Axes:
     """Draw the error of every trial, and of the incumbent as a staircase, on a logarithmic axis.
 
     Args:
@@ -36,7 +37,9 @@ def search_course(spent, score, incumbent, promoted, *, xlabel="epochs spent", a
     return ax
 
 
-def score_against(columns, scores, groups, *, logarithmic=(), ylabel="validation accuracy"):
+def score_against(
+    columns, scores, groups, *, logarithmic=(), ylabel="validation accuracy"
+) -> list[Axes]:
     """Draw the score against every hyperparameter, one small panel for each.
 
     Args:
@@ -81,7 +84,7 @@ def score_against(columns, scores, groups, *, logarithmic=(), ylabel="validation
     return list(panels[: len(columns)])
 
 
-def compared(spent, quality, *, optimum, ax=None):
+def compared(spent, quality, *, optimum, ax=None) -> Axes:
     """Draw the mean regret of several searches over the epochs spent, with 95 % bands.
 
     Args:
@@ -110,7 +113,7 @@ def compared(spent, quality, *, optimum, ax=None):
     return ax
 
 
-def confused_digits(counts, ax=None):
+def confused_digits(counts, ax=None) -> Axes:
     """Draw which digits are taken for which; the right answers are left out, being most.
 
     Args:
@@ -139,7 +142,9 @@ def _plain_log_axis(axis) -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
-def gains(found, title="", *, xlabel="gain in held-out accuracy (points), 95 % interval", ax=None):
+def gains(
+    found, title="", *, xlabel="gain in held-out accuracy (points), 95 % interval", ax=None
+) -> Axes:
     """Draw gains with their intervals as horizontal bars around zero.
 
     Args:

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from hw4 import runtime
@@ -63,7 +64,7 @@ def run(options) -> int:
 
 
 @contextlib.contextmanager
-def connected(workers: int, scheduler: str | None):
+def connected(workers: int, scheduler: str | None) -> Iterator:
     """Yield a Dask client of so many processes here, or of a running cluster; None for neither.
 
     Raises:
@@ -97,7 +98,7 @@ def connected(workers: int, scheduler: str | None):
         yield client
 
 
-def local(workers: int):
+def local(workers: int) -> "LocalCluster":  # noqa: F821 - imported when it is needed
     """Return a Dask cluster of processes on this machine, one trial at a time in each."""
     from distributed import LocalCluster
 

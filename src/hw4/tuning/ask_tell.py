@@ -11,7 +11,7 @@ import contextlib
 import math
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -64,7 +64,7 @@ class Plan:
     affordable: Callable[[dict], dict] = dict
     data: dict = field(default_factory=dict)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Check every argument, and make integers of what counts as one."""
         if self.tuner not in TUNERS:
             raise ValueError(
@@ -195,10 +195,10 @@ class Search:
                 self.close()
                 raise
 
-    def __enter__(self):
+    def __enter__(self) -> "Search":
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_) -> None:
         self.close()
 
     def close(self) -> None:
@@ -326,7 +326,7 @@ class Search:
         for index, event in enumerate(self._log.events):
             try:
                 (self._ask_again if event["event"] == "asked" else self._tell_again)(event)
-            except (KeyError, TypeError, IndexError, _DisorderError) as error:
+            except (KeyError, TypeError, IndexError, ValueError, _DisorderError) as error:
                 raise self._log.damage(index, f"an event out of place ({error!r})") from None
         self._again = [r for r in self._records if r["status"] == "unfinished"]
 
@@ -373,12 +373,12 @@ def attempt(evaluate, values: dict, epochs: int, seed: int) -> dict:
     return {"score": score, "details": details, "seconds": seconds, "message": message}
 
 
-def _here(search: Search, evaluate):
+def _here(search: Search, evaluate) -> Iterator[tuple[int, dict]]:
     while record := search.ask():
         yield record["trial"], attempt(evaluate, *search.job(record))
 
 
-def _spread(search: Search, evaluate, client):
+def _spread(search: Search, evaluate, client) -> Iterator[tuple[int, dict]]:
     """Yield trial numbers and outcomes as the workers of a Dask client finish them."""
     from distributed import wait
 

@@ -68,7 +68,8 @@ class EventLog:
     def _parse(self, number: int, line: bytes) -> dict:
         kinds = {"search"} if number == 1 else {"asked", "told"}
         try:
-            event = json.loads(line)
+            # NaN and infinity, for which JSON has no word, are no numbers here either.
+            event = json.loads(line, parse_constant=int)
         except ValueError:
             event = None
         if not isinstance(event, dict) or event.get("event") not in kinds:

@@ -7,8 +7,10 @@ one-cycle learning rate and augmentation (`train_final`).
 """
 
 import functools
+from collections.abc import Callable
 from pathlib import Path
 
+import keras
 import keras_tuner
 import numpy as np
 
@@ -77,7 +79,7 @@ def search(
         return found.run(trainer() if client is None else evaluate_in_worker, client)
 
 
-def trainer():
+def trainer() -> Callable[[dict, int, int], tuple[float, dict]]:
     """Return `evaluate(values, epochs, seed)`: train on a subset, score on the validation split.
 
     Beside the accuracy it returns which validation images the network got wrong.
@@ -98,7 +100,7 @@ def trainer():
 
 
 @functools.cache
-def _trainer_of_this_process():
+def _trainer_of_this_process() -> Callable[[dict, int, int], tuple[float, dict]]:
     return trainer()
 
 
@@ -114,7 +116,9 @@ def final_epochs(values) -> int:
     return int(np.clip(affordable, *FINAL_EPOCHS))
 
 
-def train_final(values: dict, *, seed: int, epochs: int | None = None):
+def train_final(
+    values: dict, *, seed: int, epochs: int | None = None
+) -> tuple[keras.Model, dict[str, list[float]]]:
     """Train the chosen network on all 60,000 training images, augmented, with one-cycle rate.
 
     The validation images have done their work when the choice is made, so they train too. The

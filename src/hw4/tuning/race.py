@@ -44,7 +44,9 @@ def stub(values, epochs: int, seed: int) -> float:
     return quality(values) - unlearned + NOISE * np.random.default_rng(seed).standard_normal()
 
 
-def run_stub(tuner: str, seed: int, trials: int, promoted: int, epochs=(2, 6), sign: int = 1):
+def run_stub(
+    tuner: str, seed: int, trials: int, promoted: int, epochs=(2, 6), sign: int = 1
+) -> dict:
     """Search the stub once; return epochs spent, quality of the incumbent, seconds of thinking.
 
     The incumbent is what the search would answer so far: the best score among the trials with

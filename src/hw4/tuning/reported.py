@@ -41,7 +41,7 @@ def each(count: int) -> range:
     return range(1, count + 1)
 
 
-def declare(hp):
+def declare(hp: keras_tuner.HyperParameters) -> keras_tuner.HyperParameters:
     """Register the hyperparameters of the report in `hp`, as its program does, and return it.
 
     Only the layers that the current values ask for are registered; the optimizer is missing.
@@ -175,7 +175,7 @@ def stock_search_aborts(seed: int, trials: int) -> bool:
 class _Stock(BaseTuner):
     """Keras Tuner's base tuner; only what a trial does is stubbed."""
 
-    def run_trial(self, trial):
+    def run_trial(self, trial) -> float:
         """Fail as building would fail."""
         if error := obstacle(declare(trial.hyperparameters).values):
             raise error

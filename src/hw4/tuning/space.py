@@ -8,6 +8,8 @@ memory. Every point can therefore be built and afforded, and no proposal is ever
 
 from math import prod
 
+from keras_tuner import HyperParameters
+
 from hw4 import conv_shapes as cs
 
 INPUT_SHAPE = (28, 28, 1)
@@ -30,7 +32,7 @@ OUTPUT_BUDGET = 45_000
 SMALLEST_MAP = 3
 
 
-def declare(hp):
+def declare(hp: HyperParameters) -> HyperParameters:
     """Register every hyperparameter of the space in `hp`, a Keras Tuner container, and return it.
 
     Limits of the task: at most 5 convolutional and 5 dense layers, 256 filters, 256 neurons,
