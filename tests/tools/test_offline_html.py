@@ -202,6 +202,17 @@ def test_an_attached_image_is_embedded():
     assert 'src="data:image/png;base64,iVBORw0KGgo="' in offline_html.cell_html(cell)
 
 
+def test_a_remote_image_leaves_its_words():
+    text = offline_html.markdown(
+        "[![Open in Colab](https://x.invalid/badge.svg)](https://y.invalid)"
+    )
+    assert ">Open in Colab</a>" in text
+    hostile = offline_html.clean(f'<img alt="<script>{OWN}</script>" src="http://x.invalid">')
+    assert Reader(hostile).tags == set()
+    hostile = offline_html.clean('<img alt="a>b" title=\'<script src="x">\'>')
+    assert "script" not in Reader(hostile).tags
+
+
 def test_links_inside_and_to_other_notebooks_lead_somewhere():
     text = offline_html.markdown("## Recap\n\n[up](#Recap) and [next](q6_batch_norm.ipynb)")
     assert '<h2 id="n-Recap">' in text

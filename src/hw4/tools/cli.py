@@ -140,7 +140,7 @@ def _run(options) -> int:
         return summary([found for found, _ in grade_all([path], References(runtime.NOTEBOOKS))])
 
     failed = execute.run_all(sources, target, console, verdict, _jobs(options))
-    paths = [target / source.name for source in sources]
+    paths = sorted(target / source.name for source in sources)
     failures = {target / source.name: problem for source, problem in failed.items()}
     missing = [] if options.notebooks else execute.missing()
     return _show(paths, html=REPORT, failures=failures, missing=missing, evidence="run now")
@@ -165,7 +165,7 @@ def _jobs(options) -> int | None:
 def _report(options) -> int:
     from hw4.tools import execute, submission
 
-    paths = submission.find(options.notebooks) if options.notebooks else execute.find()
+    paths = submission.find(options.notebooks) if options.notebooks else sorted(execute.find())
     missing = [] if options.notebooks else execute.missing()
     return _show(paths, options.json, options.csv, options.html, missing=missing)
 

@@ -42,7 +42,7 @@ def main() -> int:
     parser.add_argument("--memory", type=int, help="bytes of address space, for the kernel too")
     parser.add_argument("--as-submitted", action="store_true", help="change no cell")
     options = parser.parse_args()
-    if options.memory:
+    if options.memory and os.name == "posix":
         import resource
 
         resource.setrlimit(resource.RLIMIT_AS, (options.memory, options.memory))

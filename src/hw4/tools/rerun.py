@@ -6,7 +6,6 @@ it in a container.
 """
 
 import contextlib
-import os
 import shutil
 import subprocess
 import tempfile
@@ -100,7 +99,7 @@ def once(
         try:
             written, _ = done.communicate(timeout=seconds + 120)
         except subprocess.TimeoutExpired:
-            os.killpg(done.pid, 9)
+            done.kill()  # its kernel ends when it misses its parent
             written, _ = done.communicate()
         problem = f"its process ended with code {done.returncode}"
         for line in written.decode("utf-8", "replace").split("\n"):
