@@ -72,6 +72,13 @@ def test_gains_show_mean_and_interval():
     assert ends == [[0.5, 1.5], [-1.0, 5.0]]
 
 
+def test_a_competitor_keeps_its_colour():
+    quality = {"bayesian + promotion": [[0.8, 0.9], [0.6, 0.9]]}
+    (line,) = plots.compared({"bayesian + promotion": [2, 4]}, quality, optimum=1.0).get_lines()
+    ax = plots.gains({"bayesian + promotion (98 epochs)": (1.0, 0.5, 1.5)})
+    assert ax.containers[0].lines[0].get_color() == line.get_color() == plots.ORANGE
+
+
 def test_given_axes_are_used():
     ax = plots.new_axes()
     assert plots.gains({"dropout": (1.0, 0.5, 1.5)}, ax=ax) is ax

@@ -148,14 +148,15 @@ def gains(
     """Draw gains with their intervals as horizontal bars around zero.
 
     Args:
-        found: name to (mean, low, high), in points of accuracy.
+        found: name to (mean, low, high), in points of accuracy; what a name says in brackets does
+            not change its colour.
         title: text above.
         xlabel: what is drawn.
         ax: where to draw; a new figure by default.
     """
     ax = new_axes(ax, figsize=(7.0, 0.7 + 0.6 * len(found)))
     for i, (name, (mean, low, high)) in enumerate(found.items()):
-        style = {"fmt": "o", "capsize": 4, "color": COLOURS.get(name, GREY)}
+        style = {"fmt": "o", "capsize": 4, "color": COLOURS.get(name.split(" (")[0], GREY)}
         ax.errorbar(mean, i, xerr=[[mean - low], [high - mean]], **style)
     ax.axvline(0, color=GREY, linewidth=1)
     ax.set_yticks(range(len(found)), found)
