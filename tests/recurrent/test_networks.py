@@ -102,13 +102,38 @@ def test_unknown_kinds_are_refused():
         recurrent.recurrent_network("GRU", 4, 1, read="mean")
 
 
-def test_compile_and_fit_learns_and_returns_the_model():
-    keras.utils.set_random_seed(0)
-    X = np.random.default_rng(0).normal(size=(256, 4, 1)).astype("float32")
-    y = X[:, -1, 0] * 0.5
-    model = recurrent.stacked_lstm(4, 1, units=(6,))
-    before = float(((numpy(model(X))[:, 0] - y) ** 2).mean())
-    assert (
-        recurrent.compile_and_fit(model, X, y, epochs=6, batch_size=32, learning_rate=0.02) is model
-    )
-    assert float(((numpy(model(X))[:, 0] - y) ** 2).mean()) < 0.2 * before
+def small_task():
+    X = np.random.default_rng(0).normal(size=(250, 4, 1)).astype("float32")
+    return X, X[:, -1, 0] * 0.5
+
+
+def test_a_trainer_learns():
+    X, y = small_task()
+    build = lambda: recurrent.stacked_lstm(4, 1, units=(6,))  # noqa: E731
+    train = recurrent.Trainer(build, batch_size=np.int64(32), learning_rate=0.02)
+    before = float(((recurrent.predict(build(), X) - y) ** 2).mean())
+    after = float(((recurrent.predict(train(X, y, seed=0, epochs=6), X) - y) ** 2).mean())
+    assert after < 0.2 * before
+
+
+def test_a_trainer_gives_what_a_network_of_its_own_gives():
+    X, y = small_task()
+    schedule = keras.optimizers.schedules.CosineDecay(0.02, 30)
+    for rate in (0.02, schedule):
+        train = recurrent.Trainer(lambda: recurrent.stacked_lstm(4, 1, (5,)), learning_rate=rate)
+        train(X[:100], y[:100], seed=8, epochs=2)  # must leave no trace
+        ours = train(X, y, seed=3, epochs=3)
+        train(X, y, seed=4, epochs=1)  # nor reach into what was handed out
+
+        keras.utils.set_random_seed(3)
+        own = recurrent.stacked_lstm(4, 1, (5,))
+        own.compile(keras.optimizers.Adam(rate), "mse")
+        own.fit(X, y, batch_size=64, epochs=3, verbose=0)
+        assert recurrent.predict(ours, X) == pytest.approx(recurrent.predict(own, X), abs=1e-6)
+
+
+@pytest.mark.parametrize("batch_size", [0, 2.5, True])
+def test_a_senseless_batch_is_refused(batch_size):
+    message = rf"batch_size must be an integer of at least 1; got {batch_size}\."
+    with pytest.raises(ValueError, match=message):
+        recurrent.Trainer(lambda: recurrent.stacked_lstm(4, 1, (5,)), batch_size=batch_size)

@@ -2,7 +2,7 @@
 
 from hw4.recurrent import counts, stepping, tasks
 from hw4.recurrent.networks import (
-    compile_and_fit,
+    Trainer,
     conv_network,
     predict,
     recurrent_network,
@@ -11,8 +11,8 @@ from hw4.recurrent.networks import (
 from hw4.recurrent.windows import check_axes, windows
 
 __all__ = [
+    "Trainer",
     "check_axes",
-    "compile_and_fit",
     "conv_network",
     "counts",
     "predict",
