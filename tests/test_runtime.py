@@ -74,6 +74,22 @@ def test_path_setting(monkeypatch, tmp_path):
         runtime.path_setting("HW4_GAS")
 
 
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        ("~nobody-of-this-name/gas.csv", "Could not determine home directory"),
+        ("x" * 5000, "File name too long"),
+        ("setup_env.py/gas.csv", "Not a directory"),
+    ],
+)
+def test_a_path_that_cannot_be_looked_at_is_refused_in_one_short_line(monkeypatch, value, reason):
+    monkeypatch.setenv("HW4_GAS", value)
+    message = rf"HW4_GAS must be an existing path; got '.*\({reason}.*\)\. Correct it"
+    with pytest.raises(ValueError, match=message) as caught:
+        runtime.path_setting("HW4_GAS")
+    assert len(str(caught.value)) < 300
+
+
 def test_environment_is_plain_and_complete():
     found = runtime.environment(7, "some data")
     assert json.loads(json.dumps(found)) == found

@@ -53,18 +53,21 @@ def path_setting(variable: str) -> Path | None:
     A relative path starts at the project's folder.
 
     Raises:
-        ValueError: the path does not exist.
+        ValueError: the path does not exist or cannot be looked at.
     """
     value = os.environ.get(variable)
     if not value:
         return None
     # a notebook runs in its own folder, so that a relative path needs one fixed meaning
-    path = ROOT / Path(value).expanduser()
-    if not path.exists():
+    try:
+        path = ROOT / Path(value).expanduser()
+        path.stat()
+    except (OSError, RuntimeError, ValueError) as error:  # none there, no such user, a NUL inside
+        reason = getattr(error, "strerror", None) or error
         raise ValueError(
-            f"{variable} must be an existing path; got {value!r}. Correct it, or unset it to go on "
-            "without."
-        )
+            f"{variable} must be an existing path; got {_short(value)} ({reason}). Correct it, or "
+            "unset it to go on without."
+        ) from error
     return path
 
 
