@@ -5,7 +5,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hw4.plotting import RED
 from hw4.plotting import q3 as series
 
 DATES = pd.date_range("2023-02-03", periods=100, freq="h")
@@ -30,18 +29,14 @@ def test_forecasts_draws_truth_and_every_forecast():
     assert ax.lines[1].get_ydata().tolist() == [1] * 100
 
 
-def test_scores_are_written_and_coloured():
-    ax = series.scores({"given": -3.2, "all": 0.95}, marks={"last value": 0.9}, title="repairs")
-    assert ax.get_title() == "repairs"
-    widths = [bar.get_width() for bar in ax.patches]
-    assert widths == [-3.2, 0.95]
-    assert plt.matplotlib.colors.to_hex(ax.patches[0].get_facecolor()) == RED.lower()
-    assert [text.get_text() for text in ax.texts] == ["-3.20", "0.95"]
+def test_errors_show_mean_and_range_of_the_seeds():
+    named = {"given": [1.5, 2.5], "all": [0.01, 0.02, 0.06]}
+    ax = series.errors(named, marks={"last value": 0.04}, xlabel="1 - R²", title="repairs")
+    assert (ax.get_title(), ax.get_xlabel(), ax.get_xscale()) == ("repairs", "1 - R²", "log")
+    lines = [list(line.get_xdata()) for line in ax.lines]
+    assert lines == [[1.5, 2.5], [2.0], [0.01, 0.06], [pytest.approx(0.03)], [0.04, 0.04]]
     assert [tick.get_text() for tick in ax.get_yticklabels()] == ["given", "all"]
     assert ax.yaxis_inverted()
-    low, high = ax.get_xlim()
-    assert low < -3.2
-    assert high > 0.95
     assert ax.get_legend().get_texts()[0].get_text() == "last value"
 
 
@@ -54,4 +49,4 @@ def test_saturation_is_in_percent():
 def test_everything_draws_on_given_axes():
     _, given = plt.subplots()
     assert series.saturation(["a"], [0.1], ax=given) is given
-    assert series.scores({"a": 1.0}, marks={}, ax=given) is given
+    assert series.errors({"a": [1.0]}, marks={}, xlabel="", ax=given) is given

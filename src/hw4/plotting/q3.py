@@ -1,14 +1,16 @@
 """Figures of question 3: a series with its split, forecasts, repairs compared, gates."""
 
-import textwrap
-
 import matplotlib.dates as mdates
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
 
 from hw4.plotting import BLUE, GREY, ORANGE, RED, new_axes
 
 
-def split_series(dates, values, train_size: int, *, ylabel: str, title: str, ax=None, **figure):
+def split_series(
+    dates, values, train_size: int, *, ylabel: str, title: str, ax=None, **figure
+) -> Axes:
     """Draw a series whose first `train_size` values train and whose others test.
 
     Args:
@@ -33,7 +35,9 @@ def split_series(dates, values, train_size: int, *, ylabel: str, title: str, ax=
     return ax
 
 
-def forecasts(dates, truth, named: dict, *, ylabel: str, title: str = "", ax=None, **figure):
+def forecasts(
+    dates, truth, named: dict, *, ylabel: str, title: str = "", ax=None, **figure
+) -> Axes:
     """Draw what was measured in grey, and each named forecast over it.
 
     Args:
@@ -55,53 +59,35 @@ def forecasts(dates, truth, named: dict, *, ylabel: str, title: str = "", ax=Non
     return ax
 
 
-def scores(
-    named: dict,
-    *,
-    marks: dict,
-    xlabel: str = "R² on the test hours",
-    title: str = "",
-    ax=None,
-    **figure,
-):
-    """Draw one bar a score, the first on top, with its number, and a line for each mark.
+def errors(named: dict, *, marks: dict, xlabel: str, title: str = "", ax=None, **figure) -> Axes:
+    """Draw errors over several seeds, the first on top: their mean and their range, logarithmic.
 
     Args:
-        named: name to score; negative ones are red.
-        marks: name to the position of a dashed line, such as a baseline.
-        xlabel: meaning of the score.
+        named: name to errors above 0, one a seed.
+        marks: name to the position of a line, such as a baseline.
+        xlabel: meaning of the errors.
         title: text above.
         ax: where to draw; a new figure by default.
         figure: options of a new figure.
     """
     ax = new_axes(ax, **figure)
-    values = np.array(list(named.values()), float)
-    rows = np.arange(len(values))
-    ax.barh(rows, values, color=[RED if value < 0 else BLUE for value in values], height=0.6)
-    span = max(values.max(), 1) - min(values.min(), 0)
-    paper = {"facecolor": "white", "edgecolor": "none", "pad": 1}
-    for row, value in zip(rows, values, strict=True):
-        # Beside the bar's end, on the side where the bar is not.
-        side = "left" if value >= 0 else "right"
-        shift = 0.01 * span * (1 if value >= 0 else -1)
-        ax.text(value + shift, row, f"{value:.2f}", va="center", ha=side, zorder=3, bbox=paper)
-    for (name, position), style in zip(marks.items(), ("--", ":", "-."), strict=False):
+    for row, values in enumerate(named.values()):
+        ax.plot([min(values), max(values)], [row, row], color=BLUE, linewidth=2)
+        ax.plot(np.mean(values), row, color=BLUE, marker="o")
+    for (name, position), style in zip(marks.items(), ("-", "--", ":", "-."), strict=False):
         ax.axvline(position, color=GREY, linestyle=style, linewidth=1.2, label=name)
-    ax.axvline(0, color="black", linewidth=0.8)
-    ax.set_yticks(rows, list(named))
-    ax.set(
-        xlabel=xlabel,
-        title=textwrap.fill(title, 45),
-        xlim=(min(values.min(), 0) - 0.12 * span, max(values.max(), 1) + 0.15 * span),
-    )
+    ax.set(xscale="log", xlabel=xlabel, title=title)
+    ax.set_yticks(range(len(named)), list(named))
+    ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    ax.xaxis.set_major_formatter(FormatStrFormatter("%g"))
+    ax.xaxis.set_minor_formatter(NullFormatter())
     ax.invert_yaxis()
-    ax.grid(axis="y", visible=False)
     if marks:
-        ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=len(marks))
+        ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=1, fontsize=8)
     return ax
 
 
-def saturation(steps, shares, *, title: str = "", ax=None, **figure):
+def saturation(steps, shares, *, title: str = "", ax=None, **figure) -> Axes:
     """Draw the share of saturated gates after each step as bars, in percent.
 
     Args:
