@@ -128,8 +128,9 @@ class Trainer:
         optimizer = keras.optimizers.Adam(**adam)
         self._traced.compile(optimizer, loss, steps_per_execution=together)
         optimizer.build(self._traced.trainable_variables)
-        convert = keras.ops.convert_to_numpy
-        self._start = [np.array(convert(variable)) for variable in optimizer.variables]
+        self._start = [
+            keras.ops.convert_to_numpy(keras.ops.copy(variable)) for variable in optimizer.variables
+        ]
 
     def __call__(
         self, X: np.ndarray, y: np.ndarray, *, seed: int, epochs: int, callbacks: Sequence = ()
@@ -163,7 +164,7 @@ def predict(model: keras.Model, X: np.ndarray) -> np.ndarray:
     return keras.ops.convert_to_numpy(model(X, training=False))[..., 0]
 
 
-def _read(signal, read: str):
+def _read(signal: keras.KerasTensor, read: str) -> keras.KerasTensor:
     """Reduce (n, steps, channels) over the steps."""
     if read not in READERS:
         raise ValueError(f"read must be one of {', '.join(READERS)}; got {read!r}. Name one.")
