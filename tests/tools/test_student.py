@@ -99,7 +99,7 @@ def test_work_in_the_folder_is_never_overwritten(tmp_path, capsys):
 # --- round trip ------------------------------------------------------------------------------
 
 
-def handed_in(path, folder, *, solved=True):
+def handed_in(path, folder, own=""):
     """The student's notebook with the solutions pasted in, executed as the committed one was."""
     (written,) = student.write([path], folder)
     notebook, reference = read(written), {cell.get("id"): cell for cell in read(path)["cells"]}
@@ -114,8 +114,8 @@ def handed_in(path, folder, *, solved=True):
             text = "All claims hold.\n"
             cell["outputs"] = [{"output_type": "stream", "name": "stdout", "text": text}]
         else:
-            if solved:
-                cell["source"] = known["source"]
+            own_words = own if selfcheck.is_solution(known) else ""
+            cell["source"] = source(known) + own_words
             cell["outputs"] = known["outputs"]
             for output in cell["outputs"]:
                 if "execution_count" in output:
@@ -132,6 +132,11 @@ def test_solutions_pasted_in_again_pass_grading(tmp_path, path):
     ((committed, _),) = grade.grade_all([path], references)
     assert (found.problems, found.status) == (committed.problems, committed.status)
     assert found.claims == committed.claims
+    ((other, _),) = grade.grade_all(
+        [handed_in(path, tmp_path / "own", "\nmine = print(1)")], references
+    )
+    assert other.problems == committed.problems
+    assert sum("+" in note and "mine = print(1)" in note for note in other.notes) > 0
     (blank,) = student.write([path], tmp_path / "blank")
     ((found, _),) = grade.grade_all([blank], references)
     assert "not executed" in {problem.kind for problem in found.problems}
