@@ -62,3 +62,26 @@ def test_bars_name_every_value_from_the_top():
     assert [text.get_text() for text in ax.get_yticklabels()] == ["first", "second"]
     assert [text.get_text() for text in ax.texts] == ["0.25", "0.50"]
     assert ax.get_ylim()[0] > ax.get_ylim()[1]
+
+
+def test_bars_show_the_level_of_chance():
+    ax = heatmaps.bars({"one": 0.2}, xlabel="x", chance=("unrelated", 0.3))
+    assert ax.lines[0].get_xdata() == [0.3, 0.3]
+    assert ax.get_legend().get_texts()[0].get_text() == "unrelated"
+
+
+def test_overlays_carry_the_bar_of_their_colour_map():
+    image = np.zeros((4, 4, 3), np.uint8)
+    axes = heatmaps.overlays([[image, image]], colormap="inferno", column_titles=["a", "b"])
+    assert axes.shape == (1, 2)
+    (bar,) = set(axes[0, 0].figure.axes) - set(axes.ravel())
+    assert "largest" in bar.get_ylabel()
+
+
+def test_gains_draw_each_interval_in_its_row():
+    intervals = {("random", "deletion"): (0.2, 0.1, 0.4), ("bump", "deletion"): (-0.1, -0.2, 0.1)}
+    ax = heatmaps.gains(intervals, xlabel="gain")
+    assert [text.get_text() for text in ax.get_yticklabels()] == ["random", "bump"]
+    segments = ax.collections[0].get_segments()
+    np.testing.assert_allclose([line[:, 0] for line in segments], [[0.1, 0.4], [-0.2, 0.1]])
+    assert ax.get_ylim()[0] > ax.get_ylim()[1]

@@ -1,13 +1,12 @@
 """Does a heat map tell the truth about the model? Three measurements that need no opinion.
 
-Deletion and insertion curves (Petsiuk et al. 2018, arXiv:1806.07421) against uninformed maps,
-with a paired 95 % interval; and parameter randomisation (Adebayo et al. 2018,
-arXiv:1810.03292): a map that survives the loss of the weights does not explain them.
+Deletion and insertion curves (Petsiuk et al. 2018, arXiv:1806.07421), whose areas one number an
+image can be compared in pairs with those of uninformed maps; and parameter randomisation (Adebayo
+et al. 2018, arXiv:1810.03292): a map that survives the loss of the weights explains none of them.
 """
 
 import random
 from dataclasses import dataclass
-from statistics import NormalDist
 
 import keras
 import numpy as np
@@ -38,7 +37,9 @@ class Curves:
         return np.trapezoid(self.insertion, self.fractions, axis=1)
 
 
-def deletion_insertion(predict, images, maps, class_index, steps=28, baseline=0.0, seed=0):
+def deletion_insertion(
+    predict, images, maps, class_index, steps=28, baseline=0.0, seed=0, among=None
+):
     """Measure how fast a class appears and disappears in the order that the maps give.
 
     Step k replaces the round(k * pixels / steps) most important pixels of every image by
@@ -46,8 +47,9 @@ def deletion_insertion(predict, images, maps, class_index, steps=28, baseline=0.
     channels of a pixel go together. Equal values, such as the many zeros that Grad-CAM's ReLU
     leaves, are ordered at random, because array order would favour the top left corner.
 
-    On MNIST the baseline 0 is the background: deleting background changes nothing there, so
-    only the order of the inked pixels counts, and a centre Gaussian is a strong rival.
+    On MNIST the baseline 0 is the background: deleting background changes nothing there, and a
+    map that puts the ink first wins whatever it knows of the digit. `among=images[..., 0] > 0`
+    changes inked pixels only, the same number of them at every step whatever the map.
 
     Args:
         predict: callable, images (n, ...) to class probabilities (n, classes). One column p
@@ -58,6 +60,8 @@ def deletion_insertion(predict, images, maps, class_index, steps=28, baseline=0.
         steps: number of steps from the first curve point to the last, at most h * w.
         baseline: number or array that broadcasts to the images, such as blurred images.
         seed: int for the order of equal values.
+        among: booleans (n, h, w), at least one true an image: only these pixels are changed, and
+            step k changes round(k * their number / steps) of them. None: all pixels.
 
     Raises:
         ValueError: shapes that do not match, NaN, or predictions that are no probabilities.
@@ -79,20 +83,37 @@ def deletion_insertion(predict, images, maps, class_index, steps=28, baseline=0.
         raise ValueError(
             f"baseline must broadcast to the images of shape {images.shape}; got {empty.shape}."
         ) from None
-    ranks = _ranks(maps, seed).reshape(maps.shape + (1,) * (images.ndim - 3))
-    counts = np.rint(np.arange(steps + 1) * pixels / steps).astype(int)
+    among = _check_among(among, maps)
+    # The pixels that may change come first, in the order of their map.
+    ranks = np.where(among, _ranks(maps, seed, among), pixels)
+    shape = maps.shape + (1,) * (images.ndim - 3)
+    ranks, among = ranks.reshape(shape), among.reshape(shape)
+    sizes = among.sum(axis=(1, 2), keepdims=True)
     whole = _probability(predict, images, classes)
-    nothing = _probability(predict, empty, classes)
+    nothing = _probability(predict, np.where(among, empty, images), classes)
     deletion, insertion = [whole], [nothing]
-    for count in counts[1:-1]:
-        first = ranks < count
+    for step in range(1, steps):
+        first = ranks < np.rint(step * sizes / steps)
         deletion.append(_probability(predict, np.where(first, empty, images), classes))
-        insertion.append(_probability(predict, np.where(first, images, empty), classes))
+        rest = among & ~first
+        insertion.append(_probability(predict, np.where(rest, empty, images), classes))
+    counts = np.rint(np.arange(steps + 1) * pixels / steps)
     return Curves(
-        counts / pixels,
+        counts / pixels if among.all() else np.arange(steps + 1) / steps,
         np.stack([*deletion, nothing], axis=1),
         np.stack([*insertion, whole], axis=1),
     )
+
+
+def _check_among(among, maps):
+    """Booleans (n, h, w), all true when None is given."""
+    among = np.ones(maps.shape, bool) if among is None else np.asarray(among)
+    if among.dtype != bool or among.shape != maps.shape or not among.any(axis=(1, 2)).all():
+        raise ValueError(
+            f"among must be booleans {maps.shape}, some true for every image; got {among.dtype} of "
+            f"shape {among.shape}. Leave it out to change all pixels."
+        )
+    return among
 
 
 def _check_inputs(images, maps, class_index):
@@ -115,16 +136,20 @@ def _check_inputs(images, maps, class_index):
     return images, maps, np.broadcast_to(classes, len(images))
 
 
-def _ranks(maps, seed):
-    """Position of every pixel in decreasing order of its map, (n, pixels), ties at random."""
+def _ranks(maps, seed, among):
+    """Position of every pixel in decreasing order of its map, (n, h, w), ties at random.
+
+    Those among the pixels to change come before all others.
+    """
     flat = maps.reshape(len(maps), -1)
     shuffled = np.random.default_rng(seed).permuted(
         np.tile(np.arange(flat.shape[1]), (len(flat), 1)), axis=1
     )
+    values = np.take_along_axis(flat, shuffled, axis=1)
+    chosen = np.take_along_axis(among.reshape(flat.shape), shuffled, axis=1)
     # Ascending and then reversed: negating would break unsigned integers and booleans.
-    ascending = np.argsort(np.take_along_axis(flat, shuffled, axis=1), axis=1, kind="stable")
-    order = np.take_along_axis(shuffled, ascending[:, ::-1], axis=1)
-    return np.argsort(order, axis=1)
+    order = np.take_along_axis(shuffled, np.lexsort((values, chosen))[:, ::-1], axis=1)
+    return np.argsort(order, axis=1).reshape(maps.shape)
 
 
 def _probability(predict, images, classes):
@@ -171,43 +196,6 @@ def centre_gaussian(shape, sigma=0.25):
     squared = rows[:, None] ** 2 + columns**2
     one = np.exp(-squared / (2 * (sigma * min(height, width)) ** 2))
     return np.tile(one.astype("float32"), (n, 1, 1))
-
-
-@dataclass(frozen=True)
-class Difference:
-    """Mean of paired differences with its confidence interval, and the number of pairs."""
-
-    mean: float
-    low: float
-    high: float
-    pairs: int
-
-
-def paired_difference(first, second, confidence=0.95):
-    """Mean of first - second over pairs, with mean -+ z * sd / sqrt(n), sd with ddof 1.
-
-    The normal quantile z is meant for the hundreds of images that the curves are measured on.
-
-    >>> gain = paired_difference([3.0, 5.0, 4.0], [1.0, 2.0, 3.0])
-    >>> gain.mean, round(gain.low, 4), round(gain.high, 4)
-    (2.0, 0.8684, 3.1316)
-    """
-    first, second = np.asarray(first, dtype="float64"), np.asarray(second, dtype="float64")
-    if first.ndim != 1 or first.shape != second.shape or len(first) < 2:
-        raise ValueError(
-            "first and second must be equally long 1-D, at least 2 pairs; got "
-            f"{first.shape} and {second.shape}."
-        )
-    if not 0 < confidence < 1:
-        raise ValueError(f"confidence must be between 0 and 1; got {confidence!r}.")
-    change = first - second
-    if not np.isfinite(change).all():
-        raise ValueError("first and second must be finite; got NaN or infinity.")
-    mean = float(change.mean())
-    half = (
-        NormalDist().inv_cdf((1 + confidence) / 2) * float(change.std(ddof=1)) / len(change) ** 0.5
-    )
-    return Difference(mean, mean - half, mean + half, len(change))
 
 
 def rank_correlation(first, second):

@@ -2,15 +2,18 @@
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib import colormaps
+from matplotlib.cm import ScalarMappable
 
-from hw4.plotting import curves
+from hw4.plotting import GREY, curves, image_grid, new_axes
 
 
-def faithfulness(measured, confidence=1.96):
+def faithfulness(measured, what="pixels", confidence=1.96):
     """Draw mean deletion and insertion curves side by side, with their normal intervals.
 
     Args:
         measured: name to `faithfulness.Curves`.
+        what: the shares are shares of these.
         confidence: half-width of the shaded interval, in standard errors; 1.96 is 95 %.
 
     Returns:
@@ -29,7 +32,7 @@ def faithfulness(measured, confidence=1.96):
         curves(
             fractions,
             means,
-            xlabel=f"share of pixels {verb}, warmest first",
+            xlabel=f"share of {what} {verb}, warmest first",
             ylabel="probability of the digit" if kind == "deletion" else "",
             title=kind.capitalize(),
             bands={
@@ -40,12 +43,63 @@ def faithfulness(measured, confidence=1.96):
     return axes
 
 
-def bars(values, *, xlabel, title="", ax=None):
-    """Draw one horizontal bar a name, first on top, each with its value; values are near 0..1."""
+def bars(values, *, xlabel, title="", chance=None, ax=None):
+    """Draw one horizontal bar a name, first on top, each with its value; values are near 0..1.
+
+    `chance` is a pair (name, value) for a dashed line.
+    """
     ax = ax if ax is not None else plt.subplots(figsize=(6, 0.5 + 0.4 * len(values)))[1]
     drawn = ax.barh(list(values), list(values.values()))
     ax.bar_label(drawn, fmt="%.2f", padding=3)
     ax.invert_yaxis()
+    if chance:
+        ax.axvline(chance[1], color=GREY, linestyle="--", label=chance[0])
+        ax.legend(loc="lower right")
     ax.set(xlabel=xlabel, title=title, xlim=(min(0, *values.values()), 1.08))
     ax.grid(visible=False, axis="y")
+    return ax
+
+
+def overlays(rows, *, colormap, row_titles=None, column_titles=None, cell=1.05):
+    """Draw a grid of overlays with the colour bar of their maps, scaled to their own largest value.
+
+    Args:
+        rows: equally long rows of images, as `plotting.image_grid` takes them.
+        colormap: the map's name, which OpenCV and Matplotlib share.
+        row_titles: one text a row.
+        column_titles: one text a column.
+        cell: side of one image, inches.
+
+    Returns:
+        The Axes of the images, (rows, columns).
+    """
+    axes = image_grid(rows, row_titles, column_titles, cell)
+    bar = axes[0, 0].figure.colorbar(
+        ScalarMappable(cmap=colormaps[colormap]), ax=axes, fraction=0.02, pad=0.01
+    )
+    bar.set_label("evidence / largest", fontsize=9)
+    bar.set_ticks([0, 0.5, 1])
+    return axes
+
+
+def gains(intervals, *, xlabel, ax=None):
+    """Draw paired differences with their intervals, one row a rival, one shade a measurement.
+
+    Args:
+        intervals: (rival, measurement) to (mean, low, high).
+        xlabel: what the differences are.
+        ax: where to draw; a new figure by default.
+    """
+    rivals = list(dict.fromkeys(rival for rival, _ in intervals))
+    kinds = list(dict.fromkeys(kind for _, kind in intervals))
+    ax = new_axes(ax, figsize=(7, 0.9 + 0.45 * len(rivals)))
+    for place, (kind, colour) in enumerate(zip(kinds, ("black", GREY), strict=False)):
+        rows = np.arange(len(rivals)) + 0.2 * (place - (len(kinds) - 1) / 2)
+        means, lows, highs = np.transpose([intervals[rival, kind] for rival in rivals])
+        errors = [means - lows, highs - means]
+        ax.errorbar(means, rows, xerr=errors, fmt="o", capsize=3, color=colour, label=kind)
+    ax.axvline(0, color=GREY, linewidth=1)
+    ax.set(xlabel=xlabel, yticks=range(len(rivals)), yticklabels=rivals)
+    ax.set_ylim(len(rivals) - 0.5, -0.5)
+    ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     return ax
