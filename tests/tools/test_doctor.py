@@ -18,7 +18,7 @@ def test_what_is_wrong_is_named(capsys, monkeypatch):
     assert "FAIL  settings: HW4_PROFILE must be one of standard, full; got 'quick'" in out
     assert "rich 15.0.0 wanted, none found" in out
     assert "FAIL  backend: HW4_PROFILE" in out
-    assert out.endswith("3 of 5 checks failed\n")
+    assert out.endswith("3 of 6 checks failed\n")
 
 
 def test_a_card_that_is_not_used_is_named_with_what_to_do(tmp_path, monkeypatch):
