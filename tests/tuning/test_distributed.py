@@ -145,7 +145,7 @@ def _refuse():
 def test_a_cluster_without_workers_is_given_up(tmp_path, monkeypatch):
     monkeypatch.setattr(ask_tell, "PATIENCE", 0.5)
     with (
-        LocalCluster(n_workers=0, processes=False, dashboard_address=None) as empty,
+        LocalCluster(n_workers=0, processes=False, dashboard_address=":0") as empty,
         Client(empty) as client,
         pytest.raises(TimeoutError, match=r"must be running; got none for 0\.5 s\. Start some"),
     ):

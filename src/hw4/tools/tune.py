@@ -108,7 +108,8 @@ def local(workers: int) -> "LocalCluster":  # noqa: F821 - imported when it is n
         n_workers=workers,
         threads_per_worker=1,
         processes=True,
-        dashboard_address=None,
+        # Any port: two searches at once must not quarrel about one.
+        dashboard_address=":0",
         # The system decides about memory; Dask would kill a process in mid-training.
         memory_limit=0,
         env={"HW4_THREADS": str(threads)},
