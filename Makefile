@@ -14,10 +14,10 @@ export MPLCONFIGDIR := $(CURDIR)/build/cache/matplotlib
 export IPYTHONDIR := $(CURDIR)/build/cache/ipython
 .NOTPARALLEL:
 
-.PHONY: help ready run test test-fast test-report lint unit notebooks lab refresh weights bench publish doctor clean
+.PHONY: help ready run test test-fast test-report lint unit notebooks lab refresh weights bench verdicts publish doctor clean
 
 help:  ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
 
 run: ready  ## execute all notebooks into build/, render the report, print the claims
 	@$(BIN)/hw4 run
@@ -45,6 +45,12 @@ weights: ready  ## fetch the official float32 ImageNet weights (an option)
 
 bench: ready  ## run the side-by-side measurements
 	@for script in benchmarks/[a-z]*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+verdicts: ready  ## every verdict again for other seeds and installed backends (hours)
+	@failed=0; for seed in 1 2 3; do echo "== seed $$seed"; HW4_SEED=$$seed $(BIN)/hw4 run || failed=1; done; \
+	  for backend in torch jax; do if $(BIN)/python -c "import $$backend" 2>/dev/null; \
+	  then echo "== backend $$backend"; KERAS_BACKEND=$$backend $(BIN)/hw4 run || failed=1; \
+	  else echo "== backend $$backend: not run, it is not installed"; fi; done; exit $$failed
 
 publish: ready  ## write REPO=owner/name and TAG=... wherever the address stands
 	@$(BIN)/python -m hw4.tools.publish "$(REPO)" "$(TAG)"
