@@ -17,7 +17,7 @@ LEAVES = {
     "claims": {"IPython"},
     "batch_norm": {"numpy"},
     "conv_shapes": set(),
-    "grad_cam": {"keras", "numpy", "cv2", "tensorflow", "torch", "jax"},
+    "grad_cam": {"keras", "numpy", "scipy", "cv2", "tensorflow", "torch", "jax"},
 }
 BACKEND_SWITCHES = {"runtime", "score_graph"}
 

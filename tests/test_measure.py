@@ -100,13 +100,6 @@ def test_mcnemar_by_hand():
         measure.mcnemar([1, 0], [1, 0, 1])
 
 
-def test_rank_agreement_ignores_scale_and_is_undefined_for_a_constant():
-    a = np.array([[0.1, 5.0], [7.0, 7.5]])
-    assert measure.rank_agreement(a, np.exp(a)) == 1
-    assert measure.rank_agreement(a, -a) == -1
-    assert math.isnan(measure.rank_agreement(a, np.ones(4)))
-
-
 def test_times_are_paired_and_the_first_round_is_not_counted():
     calls = []
 

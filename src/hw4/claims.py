@@ -10,7 +10,16 @@ from dataclasses import asdict, dataclass
 
 MIME = "application/vnd.hw4.claims+json"
 SCHEMA_VERSION = 1
-VERDICTS = ("confirmed", "exceeded", "corrected", "added", "not run", "failed")
+# On white, on black (both with a contrast of 4.5 or more), and in a terminal.
+COLOURS = {
+    "confirmed": ("#1b7f3b", "#6fd08c", "green"),
+    "exceeded": ("#0b62a8", "#7ab8ff", "blue"),
+    "corrected": ("#a85a00", "#f0b060", "yellow"),
+    "added": ("#5b3fa0", "#b9a3f5", "magenta"),
+    "not run": ("#666666", "#b5b5b5", "dim"),
+    "failed": ("#c00000", "#ff8a8a", "bold red"),
+}
+VERDICTS = tuple(COLOURS)
 RELATIONS = {"equal": "=", "at_least": "≥", "at_most": "≤"}
 REQUIRED = {
     "q1": ("1.1-a", "1.1-b", "1.2-a", "1.2-b", "1.3-a", "1.3-b", "1.3-c", "1.3-d"),
@@ -252,20 +261,11 @@ def _as_text(claim: Claim, optional) -> str:
     return f"{claim.id} {_masked(text) if claim.id in optional else text}"
 
 
-_COLOURS = {
-    "confirmed": "#1b7f3b",
-    "exceeded": "#0b62a8",
-    "corrected": "#a85a00",
-    "added": "#5b3fa0",
-    "not run": "#666666",
-    "failed": "#c00000",
-}
-
-
 def _as_html(claims: list[Claim], optional) -> str:
     rows = []
     for claim in claims:
-        badge = f'<b style="color:{_COLOURS[claim.verdict]};white-space:nowrap">{claim.verdict}</b>'
+        colour = COLOURS[claim.verdict][0]
+        badge = f'<b style="color:{colour};white-space:nowrap">{claim.verdict}</b>'
         measured = measured_text(asdict(claim))
         texts = (claim.statement, number_text(claim.reported), measured, claim.note)
         cells = [f"<b>{html.escape(claim.id)}</b>", *map(html.escape, texts)]

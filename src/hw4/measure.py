@@ -151,18 +151,6 @@ def mcnemar(first_right, second_right) -> tuple[int, int, float]:
     return only_first, only_second, float(p)
 
 
-def rank_agreement(first, second) -> float:
-    """Return Spearman's rank correlation of two arrays of equal size; NaN where one is constant.
-
-    >>> rank_agreement([1, 2, 3, 4], [10, 20, 40, 30])
-    0.8
-    """
-    first, second = np.ravel(first), np.ravel(second)
-    if np.ptp(first) == 0 or np.ptp(second) == 0:
-        return float("nan")
-    return round(float(stats.spearmanr(first, second).statistic), 15)
-
-
 def seconds_by_turns(functions: Sequence[Callable[[], object]], rounds: int) -> np.ndarray:
     """Time functions in turn, so that a disturbance of the machine meets them alike.
 

@@ -46,7 +46,7 @@ def is_integer(value: object, least: int = 1) -> bool:
     return whole and least <= value < LIMIT
 
 
-def integer(value: object, name: str, least: int = 1) -> int:
+def whole_number(value: object, name: str, least: int = 1) -> int:
     """Return an argument as an int.
 
     Args:
@@ -174,7 +174,7 @@ def _no_stride_with_dilation(strides: Pair, dilation: Pair, convention: str) -> 
 
 def _grouped(layer, channels: int) -> Pair:
     """Return (filters, groups) after checking that the groups divide both sides."""
-    filters, groups = integer(layer.filters, "filters"), integer(layer.groups, "groups")
+    filters, groups = whole_number(layer.filters, "filters"), whole_number(layer.groups, "groups")
     if filters % groups or channels % groups:
         expectation = f"groups must divide filters {filters} and the input's {channels} channels"
         numbers = {"groups": groups, "filters": filters, "channels": channels}
@@ -191,10 +191,10 @@ def conv(layer, shape: tuple[int, ...], convention: str) -> Step:
         filters, groups = _grouped(layer, channels)
         weights = prod(kernel) * channels // groups * filters
     else:
-        multiplied = channels * integer(layer.depth_multiplier, "depth_multiplier")
+        multiplied = channels * whole_number(layer.depth_multiplier, "depth_multiplier")
         weights, filters = prod(kernel) * multiplied, multiplied
         if isinstance(layer, cl.SeparableConv2D):
-            filters = integer(layer.filters, "filters")
+            filters = whole_number(layer.filters, "filters")
             weights += multiplied * filters
     out, windows = _slide(layer, convention, kernel, strides, dilation, sizes)
     trainable = weights + filters * bool(layer.use_bias)

@@ -213,7 +213,7 @@ def _flatten(layer, shape, convention) -> Step:
 
 
 def _dense(layer, shape, convention) -> Step:
-    units, (*outer, features) = rules.integer(layer.units, "units"), shape
+    units, (*outer, features) = rules.whole_number(layer.units, "units"), shape
     if outer and convention == "pytorch":
         # nn.Linear works on the last axis, which is the width there and not the channels.
         fix = "Put Flatten or GlobalAvgPool2D before."

@@ -8,6 +8,7 @@ import threading
 from pathlib import Path
 
 from hw4 import runtime
+from hw4.claims import COLOURS
 from hw4.tools import tune
 from hw4.tools.submission import visible
 
@@ -305,18 +306,8 @@ def _print_table(console, name: str, rows: list[tuple]) -> None:
     table = Table("claim", "statement", "reported", "measured", "verdict", highlight=False)
     table.title, table.title_justify = escape(name), "left"
     for *cells, verdict in rows:
-        table.add_row(*map(escape, cells), f"[{_STYLES[verdict]}]{verdict}[/]")
+        table.add_row(*map(escape, cells), f"[{COLOURS[verdict][2]}]{verdict}[/]")
     console.print(table)
-
-
-_STYLES = {
-    "confirmed": "green",
-    "exceeded": "blue",
-    "corrected": "yellow",
-    "added": "magenta",
-    "not run": "dim",
-    "failed": "bold red",
-}
 
 
 def _student(options) -> int:

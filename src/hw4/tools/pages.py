@@ -277,19 +277,10 @@ form.addEventListener("submit", event => event.preventDefault());
 show();
 """
 
-# Colours of the verdicts on white and on black, both with a contrast of 4.5 or more.
-_COLOURS = {
-    "confirmed": ("#1b7f3b", "#6fd08c"),
-    "exceeded": ("#0b62a8", "#7ab8ff"),
-    "corrected": ("#9a5200", "#f0b060"),
-    "added": ("#5b3fa0", "#b9a3f5"),
-    "not-run": ("#5f5f5f", "#b5b5b5"),
-    "failed": ("#b00020", "#ff8a8a"),
-}
 _STYLE = (
     "".join(
-        f".{name} {{ --verdict: light-dark({light}, {dark}) }}\n"
-        for name, (light, dark) in _COLOURS.items()
+        f".{name.replace(' ', '-')} {{ --verdict: light-dark({light}, {dark}) }}\n"
+        for name, (light, dark, _) in claims.COLOURS.items()
     )
     + """
 main { max-width: 84rem }
