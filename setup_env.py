@@ -13,6 +13,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
@@ -81,7 +82,7 @@ def is_ready() -> bool:
 
 
 @contextlib.contextmanager
-def alone():
+def alone() -> Iterator[None]:
     """Let one set-up at a time work on this checkout; a second one waits for the first."""
     try:
         import fcntl

@@ -15,7 +15,7 @@ Source: Ioffe and Szegedy (2015), "Batch Normalization", algorithms 1 and 2 and 
 """
 
 from collections import namedtuple
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import NoReturn
@@ -119,7 +119,7 @@ class Convention:
         if not isinstance(self.ddof, int | np.integer) or self.ddof < 0:
             _refuse("ddof", "an integer >= 0", repr(self.ddof), "Use 0 (biased) or 1 (unbiased)")
 
-    def update(self, running, batch):
+    def update(self, running, batch) -> np.ndarray:
         """Move a running statistic towards the batch's."""
         old = self.momentum if self.momentum_weighs == "old" else 1 - self.momentum
         return old * running + (1 - old) * batch
@@ -240,7 +240,7 @@ def batchnorm_backward(dout, cache) -> tuple[np.ndarray, np.ndarray, np.ndarray]
         _refuse("dout", f"of the shape of x, {cache.shape}", dout.shape, "Pass d loss / d out")
     _finite("dout", dout)
 
-    def compute(work):
+    def compute(work) -> tuple:
         _widen_if(_out_of_range(cache.inv_std), work)
         centred = cache.x.astype(work, copy=False) - cache.mean.astype(work)
         rows = dout.reshape(cache.x.shape).astype(work, copy=False)
@@ -264,7 +264,7 @@ def _forward(name, x, gamma, beta, running, training, convention) -> tuple:
     if not training:
         _finite(name, x)
 
-    def compute(work):
+    def compute(work) -> tuple:
         z, new = rows.astype(work, copy=False), running
         if training:
             mean, var, centred = _judged_moments(name, z, work)
@@ -284,7 +284,7 @@ def _forward(name, x, gamma, beta, running, training, convention) -> tuple:
     return _wide_enough(name, x, x.dtype, compute)
 
 
-def _judged_moments(name, x, work):
+def _judged_moments(name, x, work) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """`_moments`, unless float32 is too narrow for them; refuse what has no finite variance."""
     with np.errstate(all="ignore"):
         mean, var, centred = _moments(x)
@@ -362,7 +362,7 @@ def _plain(name, values) -> np.ndarray:
     return array
 
 
-def _leaves(values):
+def _leaves(values) -> Iterator:
     """What a nested list holds, or the thing itself."""
     if not isinstance(values, list | tuple):
         yield values

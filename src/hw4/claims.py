@@ -104,7 +104,7 @@ class Claims:
     5.1-b CORRECTED: height after layer 5. Reported: 24. Measured: 23.
     """
 
-    def __init__(self, question: str, environment: dict | None = None, optional=()):
+    def __init__(self, question: str, environment: dict | None = None, optional=()) -> None:
         if question not in REQUIRED:
             raise ValueError(
                 f"question must be one of {', '.join(REQUIRED)}; got {question!r}. Name one."
@@ -298,13 +298,13 @@ def _is_number(value) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _plain(value):
+def _plain(value) -> object:
     """Turn NumPy scalars, arrays and tuples into the plain values that JSON knows."""
     value = value.tolist() if hasattr(value, "tolist") else value
     return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
 
 
-def _finite(value):
+def _finite(value) -> object:
     """Write NaN and infinities as text, since JSON has no numbers for them."""
     if isinstance(value, list):
         return [_finite(item) for item in value]
@@ -350,7 +350,7 @@ class ReportedTable:
     labels: list[str]
     columns: dict[str, tuple[list, list]]
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name, (reported, true) in self.columns.items():
             if not len(reported) == len(true) == len(self.labels):
                 raise ValueError(

@@ -54,7 +54,9 @@ def load(split: str = "train", path: str | Path | None = None) -> tuple[np.ndarr
     return _frozen(images[keep], labels[keep])
 
 
-def load_all(path: str | Path | None = None):
+def load_all(
+    path: str | Path | None = None,
+) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
     """Return `(x_train, y_train), (x_test, y_test)` as Keras does: all 60,000, and the test set.
 
     Use it to show the data; to train and choose, use `load`, which keeps the test set away.

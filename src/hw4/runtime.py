@@ -22,6 +22,7 @@ import platform
 import re
 import sys
 import tempfile
+from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
@@ -301,7 +302,7 @@ def _configure(backend: str, threads: int | None) -> None:
 
 
 @contextlib.contextmanager
-def _quiet_stderr():
+def _quiet_stderr() -> Iterator[None]:
     """Hold back what native code writes to file descriptor 2, and show it only after an error.
 
     TensorFlow 2.21 prints its banners there before any logging level is in force.

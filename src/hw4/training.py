@@ -11,7 +11,9 @@ from tqdm.auto import tqdm
 from hw4.runtime import batched, watched
 
 
-def one_cycle(peak: float, steps: int, warm_up: float = 0.25):
+def one_cycle(
+    peak: float, steps: int, warm_up: float = 0.25
+) -> keras.optimizers.schedules.LearningRateSchedule:
     """Return the one-cycle schedule: a linear rise from peak/25 to `peak`, then a cosine to zero.
 
     Smith and Topin, "Super-Convergence" (2018), with the cosine descent of Loshchilov and
@@ -186,7 +188,7 @@ def train_until(model, batches, measure, *, checkpoints, goal=np.inf) -> dict[in
     return history
 
 
-def _batches(images, labels, size, rng):
+def _batches(images, labels, size, rng) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     while True:
         order = rng.permutation(len(images))
         for start in range(0, len(images) - size + 1, size):

@@ -31,7 +31,7 @@ class ShapeError(ValueError):
         numbers: dict | None = None,
         position: int | None = None,
         kind: str | None = None,
-    ):
+    ) -> None:
         where = "" if position is None else f"layer {position} ({kind}): "
         super().__init__(where + problem)
         self.problem, self.rule, self.numbers = problem, rule, numbers or {}
@@ -41,7 +41,7 @@ class ShapeError(ValueError):
 class _Short(reprlib.Repr):
     """`repr` that is never long, nor an error of Python's on a number of thousands of digits."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.maxstring = self.maxother = 80
 

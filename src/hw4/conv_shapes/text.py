@@ -62,7 +62,7 @@ _LARGEST = 10**100
 class NetworkError(ValueError):
     """A network that cannot be read or built; the message ends with a caret under the place."""
 
-    def __init__(self, problem: str, text: str, start: int, end: int):
+    def __init__(self, problem: str, text: str, start: int, end: int) -> None:
         super().__init__(f"{problem}\n{_excerpt(text, start, end)}")
         self.start, self.end = start, end
 

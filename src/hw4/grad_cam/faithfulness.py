@@ -6,6 +6,7 @@ et al. 2018, arXiv:1810.03292): a map that survives the loss of the weights expl
 """
 
 import random
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import keras
@@ -28,19 +29,19 @@ class Curves:
     insertion: np.ndarray
 
     @property
-    def deletion_area(self):
+    def deletion_area(self) -> np.ndarray:
         """Area under each deletion curve, (n,): lower is better."""
         return np.trapezoid(self.deletion, self.fractions, axis=1)
 
     @property
-    def insertion_area(self):
+    def insertion_area(self) -> np.ndarray:
         """Area under each insertion curve, (n,): higher is better."""
         return np.trapezoid(self.insertion, self.fractions, axis=1)
 
 
 def deletion_insertion(
     predict, images, maps, class_index, steps=28, baseline=0.0, seed=0, among=None
-):
+) -> Curves:
     """Measure how fast a class appears and disappears in the order that the maps give.
 
     Step k replaces the round(k * pixels / steps) most important pixels of every image by
@@ -106,7 +107,7 @@ def deletion_insertion(
     )
 
 
-def _check_among(among, maps):
+def _check_among(among, maps) -> np.ndarray:
     """Booleans (n, h, w), all true when None is given."""
     among = np.ones(maps.shape, bool) if among is None else np.asarray(among)
     if among.dtype != bool or among.shape != maps.shape or not among.any(axis=(1, 2)).all():
@@ -117,7 +118,7 @@ def _check_among(among, maps):
     return among
 
 
-def _check_inputs(images, maps, class_index):
+def _check_inputs(images, maps, class_index) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Float images, maps and int classes (n,) that belong together."""
     images, maps, classes = np.asarray(images), np.asarray(maps), np.asarray(class_index)
     images = images if images.dtype.kind == "f" else images.astype("float32")
@@ -137,7 +138,7 @@ def _check_inputs(images, maps, class_index):
     return images, maps, np.broadcast_to(classes, len(images))
 
 
-def _ranks(maps, seed, among):
+def _ranks(maps, seed, among) -> np.ndarray:
     """Position of every pixel in decreasing order of its map, (n, h, w), ties at random.
 
     Those among the pixels to change come before all others.
@@ -153,7 +154,7 @@ def _ranks(maps, seed, among):
     return np.argsort(order, axis=1).reshape(maps.shape)
 
 
-def _probability(predict, images, classes):
+def _probability(predict, images, classes) -> np.ndarray:
     """Probability of each image's class, (n,) float64."""
     table = np.asarray(predict(images), dtype="float64")
     if table.ndim != 2 or len(table) != len(images):
@@ -175,7 +176,7 @@ def _probability(predict, images, classes):
     return table[np.arange(len(table)), classes]
 
 
-def random_maps(shape, seed=0):
+def random_maps(shape, seed=0) -> np.ndarray:
     """Uninformed maps: independent uniform numbers of `shape` (n, h, w), float32.
 
     >>> random_maps((2, 3, 4)).shape
@@ -184,7 +185,7 @@ def random_maps(shape, seed=0):
     return np.random.default_rng(seed).random(shape, dtype="float32")
 
 
-def centre_gaussian(shape, sigma=0.25):
+def centre_gaussian(shape, sigma=0.25) -> np.ndarray:
     """Maps that only know that objects are centred: exp(-r^2 / (2 s^2)), peak 1, float32.
 
     `shape` is (n, h, w); s = sigma * min(h, w) pixels, r the distance from the image's centre.
@@ -199,7 +200,7 @@ def centre_gaussian(shape, sigma=0.25):
     return np.tile(one.astype("float32"), (n, 1, 1))
 
 
-def rank_correlation(first, second):
+def rank_correlation(first, second) -> np.ndarray:
     """Spearman's rank correlation of each pair of maps (n, h, w), (n,); ties share a mean rank.
 
     A constant map has no order to agree with: its correlation counts as 0.
@@ -220,7 +221,7 @@ def rank_correlation(first, second):
     return (a * b).sum(axis=1) / np.where(scale > 0, scale, 1)
 
 
-def randomise_layers(model, seed=0):
+def randomise_layers(model, seed=0) -> Iterator[tuple[str, keras.Model]]:
     """Yield (layer name, copy of the model) with layers drawn anew from the top down to it.
 
     Every layer with weights is re-initialised by its own initialisers, seeded here; each copy is
@@ -243,7 +244,7 @@ def randomise_layers(model, seed=0):
         yield name, copy
 
 
-def _redraw(layer, rng):
+def _redraw(layer, rng) -> None:
     """Draw all weights of a layer, or of the layers inside it, from their initialisers."""
     inner = getattr(layer, "layers", None) or ()
     for part in inner:

@@ -41,7 +41,7 @@ WAY_OUT = (
 )
 
 
-def calls_of(function):
+def calls_of(function) -> dict[keras.Operation, list]:
     """Operation to its calls (nodes) on the way of a `keras.Function`."""
     calls = {}
     for node in (node for level in function._nodes_by_depth.values() for node in level):
@@ -50,7 +50,7 @@ def calls_of(function):
     return calls
 
 
-def named_score(source, output, scores):
+def named_score(source, output, scores) -> keras.KerasTensor:
     """The tensor (n, classes) that `scores` names: by a layer, a layer's name, or itself."""
     if isinstance(scores, keras.KerasTensor):
         tensor, name = scores, scores.name
@@ -80,13 +80,13 @@ def named_score(source, output, scores):
     return tensor
 
 
-def _producer(tensor):
+def _producer(tensor) -> tuple:
     """The operation that made a symbolic tensor, and that operation's inputs."""
     operation, index, _ = tensor._keras_history
     return operation, operation._inbound_nodes[index]
 
 
-def _squashes(operation, kinds=_SQUASHES):
+def _squashes(operation, kinds=_SQUASHES) -> bool:
     """Whether the function that an operation applies last is one of `kinds`."""
     applied = getattr(operation, "activation", None) or operation
     if isinstance(operation, keras.layers.Lambda):
@@ -98,7 +98,7 @@ def _squashes(operation, kinds=_SQUASHES):
     return any(kind in name for kind in kinds)
 
 
-def _keeps_order(operation, node, tensor):
+def _keeps_order(operation, node, tensor) -> bool:
     """Whether each class's output rises with that class's input alone, the same for all."""
     if isinstance(operation, _COPIES):
         return True
@@ -118,7 +118,7 @@ def _keeps_order(operation, node, tensor):
     return kind in _ARITHMETIC and first is node.input_tensors[0] and numbers
 
 
-def find_score(output):
+def find_score(output) -> tuple[keras.KerasTensor, keras.layers.Dense | None, bool]:
     """Follow the output back to its score: (tensor, its Dense if any, whether it is certain).
 
     The tensor is the one before all activations at the end, or the input of the Dense layer
@@ -160,7 +160,7 @@ def find_score(output):
     return score, None, certain
 
 
-def _squashing(tensor):
+def _squashing(tensor) -> keras.Operation | None:
     """The operation that squashes if nothing but squashed numbers come together in a tensor.
 
     Weights that mix end the search with None. A nested model counts as squashing, since nobody
@@ -175,16 +175,16 @@ def _squashing(tensor):
     return found[0] if found and all(found) else None
 
 
-def vary(scores):
+def vary(scores) -> bool:
     """Whether scores (m, units) differ between the rows by more than rounding."""
     return len(scores) > 1 and np.ptp(scores, axis=0).max() > 1e-5 * np.abs(scores).max()
 
 
-def _same(totals):
+def _same(totals) -> bool:
     return np.ptp(totals) <= 1e-4 * abs(totals.mean())
 
 
-def how_squashed(scores):
+def how_squashed(scores) -> str | None:
     """In words what betrays squashed scores (m, units), or None."""
     if not len(scores):
         return None

@@ -18,7 +18,9 @@ COLORMAPS = {
 }
 
 
-def grad_cam(model, images, class_index=None, layer=None, relu=True, batch_size=256, scores=None):
+def grad_cam(
+    model, images, class_index=None, layer=None, relu=True, batch_size=256, scores=None
+) -> np.ndarray:
     """Return one raw Grad-CAM map per image: where the evidence for a class lies.
 
     map_ij = ReLU(sum_k a_k A_ijk) with a_k = (1/Z) sum_ij d score / d A_ijk, where A are the
@@ -74,7 +76,7 @@ def grad_cam(model, images, class_index=None, layer=None, relu=True, batch_size=
     return np.maximum(maps, 0) if relu else maps
 
 
-def integer(name, value, low, high=None):
+def integer(name, value, low, high=None) -> int:
     """Return an integer, Python's or NumPy's, from `low` to `high` as an int.
 
     >>> integer("steps", np.int64(3), 1)
@@ -87,7 +89,7 @@ def integer(name, value, low, high=None):
     return int(value)
 
 
-def _check_images(images, expected):
+def _check_images(images, expected) -> np.ndarray:
     """Finite numbers in an array of the model's input shape (n, ...)."""
     if keras.ops.is_tensor(images):
         images = keras.ops.convert_to_numpy(images)
@@ -115,7 +117,7 @@ def _check_images(images, expected):
     return _cast(images, expected.dtype)
 
 
-def _cast(images, dtype):
+def _cast(images, dtype) -> np.ndarray:
     """Images in another dtype that holds them: 257 would be 1 in uint8, 1e5 infinite in float16."""
     kind = np.dtype("float32" if dtype == "bfloat16" else dtype)
     low, high = (0, 1) if kind.kind == "b" else _limits(kind)
@@ -127,12 +129,12 @@ def _cast(images, dtype):
     return images.astype(dtype)
 
 
-def _limits(kind):
+def _limits(kind) -> tuple[float, float]:
     limits = np.iinfo(kind) if kind.kind in "iu" else np.finfo(kind)
     return limits.min, limits.max
 
 
-def _check_classes(class_index, count, classes):
+def _check_classes(class_index, count, classes) -> np.ndarray | None:
     """None, or int32 class indices (count,)."""
     if class_index is None:
         return None
@@ -151,7 +153,7 @@ def _check_classes(class_index, count, classes):
     return np.broadcast_to(chosen.astype("int32"), (count,))
 
 
-def _check_maps(maps, name="maps"):
+def _check_maps(maps, name="maps") -> np.ndarray:
     """Finite float64 maps (n, h, w) or one map (h, w)."""
     maps = np.asarray(maps)
     if maps.dtype.kind not in "fiub" or maps.ndim not in (2, 3) or 0 in maps.shape:
@@ -167,7 +169,7 @@ def _check_maps(maps, name="maps"):
     return maps.astype("float64")
 
 
-def normalise(maps):
+def normalise(maps) -> np.ndarray:
     """Scale each map to [0, 1]: max(map, 0) / max of the map, so that 0 stays "no evidence".
 
     Negative values, which `grad_cam(..., relu=False)` keeps, become 0. A map without positive
@@ -181,7 +183,7 @@ def normalise(maps):
     return (maps / np.where(peak > 0, peak, 1)).astype("float32")
 
 
-def is_blank(maps):
+def is_blank(maps) -> np.ndarray | np.bool_:
     """Whether each map holds no positive value at all: bool (n,), or one bool for one map.
 
     >>> is_blank([[[1.0, 4.0]], [[0.0, -1.0]]]).tolist()
@@ -190,7 +192,7 @@ def is_blank(maps):
     return ~(_check_maps(maps) > 0).any(axis=(-2, -1))
 
 
-def upsample(maps, size):
+def upsample(maps, size) -> np.ndarray:
     """Resize maps (n, h, w) or (h, w) bilinearly to `size` (height, width), float32.
 
     Half-pixel centres, edges repeated: position i of N takes the source at (i + 1/2) n/N - 1/2,
@@ -209,13 +211,13 @@ def upsample(maps, size):
     return (rows @ maps @ columns.T).astype("float32")
 
 
-def _bilinear(old, new):
+def _bilinear(old, new) -> np.ndarray:
     """Weights (new, old) of linear interpolation along one axis; each row sums to 1."""
     where = np.clip((np.arange(new) + 0.5) * (old / new) - 0.5, 0, old - 1)
     return np.maximum(0, 1 - np.abs(where[:, None] - np.arange(old)))
 
 
-def superimpose(image, heatmap, alpha=0.4, colormap="jet"):
+def superimpose(image, heatmap, alpha=0.4, colormap="jet") -> np.ndarray:
     """Blend one heat map over one image: (1 - alpha) * image + alpha * colour, uint8 RGB.
 
     Args:
@@ -249,7 +251,7 @@ def superimpose(image, heatmap, alpha=0.4, colormap="jet"):
     return np.rint((1 - alpha) * image + alpha * colours).astype("uint8")
 
 
-def _unit(values, name, advice):
+def _unit(values, name, advice) -> np.ndarray:
     """Values in [0, 1], those out of it by no more than rounding (1e-6) clipped."""
     if values.min() < -1e-6 or values.max() > 1 + 1e-6:
         raise ValueError(
@@ -258,7 +260,7 @@ def _unit(values, name, advice):
     return np.clip(values, 0, 1)
 
 
-def _rgb(image):
+def _rgb(image) -> np.ndarray:
     """One image as float64 (h, w, 3) from 0 to 255."""
     image = np.asarray(image)
     grey = image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 1)

@@ -14,6 +14,8 @@ import functools
 import inspect
 import warnings
 import weakref
+from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
@@ -40,7 +42,7 @@ _PLAIN = (bool, int, float, str, tuple, type(None))
 _KEPT = weakref.WeakKeyDictionary()
 
 
-def opened(model, scores=None):
+def opened(model, scores=None) -> "ScoreGraph":
     """Return the `ScoreGraph` of a model: the one kept from an earlier call while it still holds.
 
     It is kept until the model is freed, or until a layer or an attribute of a layer is another one
@@ -59,7 +61,7 @@ def opened(model, scores=None):
     return graphs[scores]
 
 
-def _structure(model):
+def _structure(model) -> list:
     """All that the compiled code depends on besides the values of weights, in one flat list."""
     found = [*model.inputs, *model.outputs]
     for part in model._flatten_layers(include_self=False):
@@ -75,7 +77,7 @@ def _structure(model):
     return found
 
 
-def _unchanged(before, after):
+def _unchanged(before, after) -> bool:
     """Whether two structures hold the same objects, and plain values that are equal."""
     return len(before) == len(after) and all(
         a is b or (type(a) is type(b) and isinstance(a, _PLAIN) and a == b)
@@ -103,7 +105,7 @@ class ScoreGraph:
     5
     """
 
-    def __init__(self, model, scores=None):
+    def __init__(self, model, scores=None) -> None:
         _check_model(model)
         self.input, output = model.inputs[0], model.outputs[0]
         self.named = scores is not None
@@ -126,11 +128,11 @@ class ScoreGraph:
         #: Operations that end before the score and return one 4-D tensor, in order of execution.
         self.spatial = [op for op in self._function.operations if len(self._shape(op)) == 4]
 
-    def _shape(self, operation):
+    def _shape(self, operation) -> tuple:
         outputs = self._calls[operation][0].outputs if operation in self._calls else ()
         return tuple(outputs[0].shape) if len(outputs) == 1 else ()
 
-    def find(self, layer=None):
+    def find(self, layer=None) -> keras.Operation:
         """Return the operation that `layer` (name, layer or None) means, or a clear ValueError.
 
         None is the last layer with places (a 4-D output) and weights that mix channels: a
@@ -166,7 +168,7 @@ class ScoreGraph:
             f"{getattr(layer, 'name', layer)!r}. Use one of {names}."
         )
 
-    def _once(self, operation):
+    def _once(self, operation) -> keras.Operation:
         if len(self._calls[operation]) > 1:
             raise ValueError(
                 f"layer must be used once in the model; got {operation.name!r}, which is shared "
@@ -174,7 +176,7 @@ class ScoreGraph:
             )
         return operation
 
-    def _mixes(self, operation):
+    def _mixes(self, operation) -> bool:
         """Whether an operation has places and weights other than a normalisation's."""
         if isinstance(operation, keras.Model) and _convolutional(operation):
             return True  # even if its output is flat: its convolution may be the last
@@ -183,7 +185,7 @@ class ScoreGraph:
         return spatial and bool(weights) and not isinstance(operation, PER_CHANNEL)
 
     @functools.cached_property
-    def _last(self):
+    def _last(self) -> tuple[keras.Operation, list[str]]:
         """The operation that `layer=None` means, and the names of branches parallel to it."""
         found = [op for op in self._function.operations if self._mixes(op)]
         found = [op for op in found if self._map_size(op) != (1, 1)] or found
@@ -204,7 +206,7 @@ class ScoreGraph:
                 queue += parent._inbound_nodes[index].input_tensors
         return operation, [other.name for other in found if other not in above]
 
-    def _channel_axis(self, operation):
+    def _channel_axis(self, operation) -> int:
         """1 or 3; a layer without `data_format` follows the convolutions, or Keras' default."""
         sources = [operation, *(op for op in self.spatial if _convolutional(op))]
         sources = [getattr(op, "layer", op) for op in sources]  # what a wrapper wraps
@@ -212,11 +214,11 @@ class ScoreGraph:
         chosen = formats[0] if formats else keras.config.image_data_format()
         return 1 if chosen == "channels_first" else 3
 
-    def _map_size(self, operation):
+    def _map_size(self, operation) -> tuple:
         shape = self._shape(operation)
         return shape[2:] if self._channel_axis(operation) == 1 else shape[1:3]
 
-    def check_squashed(self, images, classes):
+    def check_squashed(self, images, classes) -> None:
         """Refuse scores that came through a squashing end which the graph does not show.
 
         The scores of the first two images, and of noise in their range and a hundred times it,
@@ -244,7 +246,7 @@ class ScoreGraph:
         # Outputs that are the same for every image, such as those of a head of zeros, tell nothing.
         self.certain = vary(scores)
 
-    def _probe(self, images):
+    def _probe(self, images) -> np.ndarray:
         """Scores (m, units), float64, of a few images and of noise; rows that overflow left out."""
         rng, (low, high) = np.random.default_rng(0), (images.min(), images.max())
         shape = (6, *images.shape[1:])
@@ -259,11 +261,11 @@ class ScoreGraph:
         scores = keras.ops.convert_to_numpy(keras.ops.cast(scores, "float32")).astype("float64")
         return scores[np.isfinite(scores).all(axis=1)]
 
-    def _scores(self, images, seen=lambda operation, outputs: outputs):
+    def _scores(self, images, seen=lambda operation, outputs: outputs) -> Any:
         """Scores (n, units); `seen` is told every operation's outputs and may replace them."""
 
-        def inference(current):
-            def call(*args, **kwargs):
+        def inference(current) -> Callable:
+            def call(*args, **kwargs) -> Any:
                 # A layer wired with training=True (Monte Carlo dropout) is overruled too.
                 if current in self._takes_training:
                     kwargs["training"] = False
@@ -280,7 +282,7 @@ class ScoreGraph:
             features = features + keras.ops.convert_to_tensor(self._dense.bias)
         return features
 
-    def maps(self, images, classes, operation, batch_size):
+    def maps(self, images, classes, operation, batch_size) -> np.ndarray:
         """Return Grad-CAM's maps before the ReLU, sum_k a_k A_ijk with a_k = mean_ij dz / dA_ijk.
 
         Inference mode throughout; one forward and one backward pass a batch.
@@ -307,16 +309,16 @@ class ScoreGraph:
             parts.append(step(images[rows], classes[rows], batch_size))
         return np.concatenate(parts)
 
-    def _step(self, images, classes, operation):
+    def _step(self, images, classes, operation) -> Any:
         """Maps of one batch of tensors; class -1 is the one with the highest score."""
         axis = self._channel_axis(operation)
         shape = [keras.ops.shape(images)[0], 1, 1, 1]
         shape[axis] = self._shape(operation)[axis]
 
-        def score(shift):
+        def score(shift) -> tuple:
             kept = []
 
-            def seen(current, outputs):
+            def seen(current, outputs) -> Any:
                 if current is operation:
                     outputs = outputs + keras.ops.cast(shift, outputs.dtype)
                     kept.append(outputs)
@@ -337,26 +339,26 @@ class ScoreGraph:
         return keras.ops.sum(keras.ops.cast(activations, "float32") * weights, axis=axis)
 
 
-def _compiled(step, variables, expected):
+def _compiled(step, variables, expected) -> Callable:
     """Return `step(images, classes)` as a function of arrays and the batch size.
 
     Compiled for any number of images on TensorFlow and, padded to a power of two, on JAX. What
     cannot be compiled, such as a layer that asks a tensor for its value, runs as it is.
     """
 
-    def plain(images, classes):
+    def plain(images, classes) -> Any:
         # The scope keeps the variables and loss lists of the user's model as they were.
         with keras.StatelessScope():
             return step(images, classes)
 
-    def eager(images, classes, batch_size=None):
+    def eager(images, classes, batch_size=None) -> np.ndarray:
         images = keras.ops.convert_to_tensor(images, dtype=expected.dtype)
         maps = plain(images, keras.ops.convert_to_tensor(classes, dtype="int32"))
         return keras.ops.convert_to_numpy(maps)
 
     backend, fast = keras.backend.backend(), None
 
-    def run(images, classes, batch_size):
+    def run(images, classes, batch_size) -> np.ndarray:
         nonlocal fast
         try:
             if fast is None and backend == "tensorflow":
@@ -372,7 +374,7 @@ def _compiled(step, variables, expected):
     return run if backend in ("tensorflow", "jax") else eager
 
 
-def _compiled_by_tensorflow(step, expected):
+def _compiled_by_tensorflow(step, expected) -> Callable:
     import tensorflow as tf
 
     traced = tf.function(step, autograph=False).get_concrete_function(
@@ -381,16 +383,16 @@ def _compiled_by_tensorflow(step, expected):
     return lambda images, classes, size: traced(tf.constant(images), tf.constant(classes)).numpy()
 
 
-def _compiled_by_jax(step, variables):
+def _compiled_by_jax(step, variables) -> Callable:
     import jax
 
     @jax.jit
-    def traced(values, images, classes):
+    def traced(values, images, classes) -> Any:
         # Weights are arguments: as constants of the compiled code they would never change.
         with keras.StatelessScope(zip(variables, values, strict=True)):
             return step(images, classes)
 
-    def run(images, classes, batch_size):
+    def run(images, classes, batch_size) -> np.ndarray:
         count = len(images)
         size = min(batch_size, 1 << (count - 1).bit_length())
         more = [(0, size - count)] + [(0, 0)] * (images.ndim - 1)
@@ -400,7 +402,7 @@ def _compiled_by_jax(step, variables):
     return run
 
 
-def _gradient(score, at):
+def _gradient(score, at) -> tuple:
     """Return (d score / d at, activations) for `score(at) -> (scalar, activations)`."""
     backend = keras.backend.backend()
     if backend == "tensorflow":
@@ -425,7 +427,7 @@ def _gradient(score, at):
     raise ValueError(f"keras backend must be tensorflow, torch or jax; got {backend!r}.")
 
 
-def _check_model(model):
+def _check_model(model) -> None:
     if not isinstance(model, keras.Model):
         raise TypeError(f"model must be a keras.Model; got {type(model).__name__}.")
     owner = next(kind for kind in type(model).__mro__ if "call" in vars(kind)).__name__
@@ -454,13 +456,13 @@ def _check_model(model):
         )
 
 
-def _convolutional(operation):
+def _convolutional(operation) -> bool:
     if isinstance(operation, keras.Model):
         return any(_convolutional(layer) for layer in operation.layers)
     return isinstance(operation, _CONVOLUTIONS)
 
 
-def _contains(model, layer):
+def _contains(model, layer) -> bool:
     return any(
         layer is inner
         or layer == inner.name
@@ -469,7 +471,7 @@ def _contains(model, layer):
     )
 
 
-def _nested(operation, what):
+def _nested(operation, what) -> ValueError:
     return ValueError(
         f"model must be one flat graph; got {what} inside the nested model {operation.name!r}, "
         "which Keras cannot look into. Build the model on nested.input and nested.output, or "

@@ -34,12 +34,12 @@ plt.rcParams.update(
 )
 
 
-def new_axes(ax=None, **figure):
+def new_axes(ax=None, **figure) -> plt.Axes:
     """Return `ax`, or the Axes of a new figure made with the options `figure`."""
     return ax if ax is not None else plt.subplots(**figure)[1]
 
 
-def curves(x, series, *, xlabel, ylabel, title="", bands=None, ax=None, **figure):
+def curves(x, series, *, xlabel, ylabel, title="", bands=None, ax=None, **figure) -> plt.Axes:
     """Draw named curves over a common x.
 
     Args:
@@ -64,7 +64,7 @@ def curves(x, series, *, xlabel, ylabel, title="", bands=None, ax=None, **figure
     return ax
 
 
-def image_grid(rows, row_titles=None, column_titles=None, cell=1.05):
+def image_grid(rows, row_titles=None, column_titles=None, cell=1.05) -> np.ndarray:
     """Draw rows of images without axes: grey (h, w) or RGB (h, w, 3), floats 0..1 or uint8.
 
     Args:

@@ -20,7 +20,7 @@ def colour_of(name: str) -> str:
     return next((colour for known, colour in NETWORKS.items() if name.startswith(known)), GREY)
 
 
-def radiograph(image, title="", *, boxes=(), ax=None, colour=ORANGE, **figure):
+def radiograph(image, title="", *, boxes=(), ax=None, colour=ORANGE, **figure) -> plt.Axes:
     """Draw one radiograph, with marked fractures as frames.
 
     Args:
@@ -42,7 +42,7 @@ def radiograph(image, title="", *, boxes=(), ax=None, colour=ORANGE, **figure):
     return ax
 
 
-def gallery(images, titles, *, boxes=None, columns=4, wrong=None, colour=ORANGE):
+def gallery(images, titles, *, boxes=None, columns=4, wrong=None, colour=ORANGE) -> np.ndarray:
     """Draw radiographs side by side; return the array of their Axes.
 
     Args:
@@ -67,7 +67,9 @@ def gallery(images, titles, *, boxes=None, columns=4, wrong=None, colour=ORANGE)
     return axes
 
 
-def confusion(counts, *, title="", names=("no fracture", "fracture"), ax=None, **figure):
+def confusion(
+    counts, *, title="", names=("no fracture", "fracture"), ax=None, **figure
+) -> plt.Axes:
     """Draw a confusion matrix with its counts: rows are true, columns predicted.
 
     Args:
@@ -92,7 +94,7 @@ def confusion(counts, *, title="", names=("no fracture", "fracture"), ax=None, *
     return ax
 
 
-def confusions(named):
+def confusions(named) -> np.ndarray:
     """Draw several confusion matrices in a row; return the array of their Axes.
 
     Args:
@@ -105,7 +107,7 @@ def confusions(named):
     return axes
 
 
-def roc(curves, *, title="", ax=None, **figure):
+def roc(curves, *, title="", ax=None, **figure) -> plt.Axes:
     """Draw ROC curves beside the diagonal of chance.
 
     Args:
@@ -123,7 +125,7 @@ def roc(curves, *, title="", ax=None, **figure):
     return ax
 
 
-def accuracies(names, values, intervals, majority, *, title="", ax=None, **figure):
+def accuracies(names, values, intervals, majority, *, title="", ax=None, **figure) -> plt.Axes:
     """Draw accuracies with their 95 % intervals against the share of the majority class.
 
     Args:
@@ -147,7 +149,7 @@ def accuracies(names, values, intervals, majority, *, title="", ax=None, **figur
     return ax
 
 
-def histories(results, majority: float):
+def histories(results, majority: float) -> np.ndarray:
     """Draw accuracy and loss of training (dashed) and test (full) by epoch; return both Axes.
 
     Args:
@@ -171,7 +173,9 @@ def histories(results, majority: float):
     return axes
 
 
-def against(x, series, *, xlabel, ylabel, majority=None, log=False, title="", ax=None, **figure):
+def against(
+    x, series, *, xlabel, ylabel, majority=None, log=False, title="", ax=None, **figure
+) -> plt.Axes:
     """Draw one curve with intervals for each network.
 
     Args:

@@ -6,7 +6,7 @@ import numpy as np
 from hw4.plotting import GREY, new_axes
 
 
-def histograms(panels, *, xlabel, bins=50):
+def histograms(panels, *, xlabel, bins=50) -> np.ndarray:
     """Draw the distribution of each feature as one outline, panels side by side.
 
     Args:
@@ -29,7 +29,9 @@ def histograms(panels, *, xlabel, bins=50):
     return axes[0]
 
 
-def against_theory(x, measured, predicted, *, xlabel, ylabel, title="", ax=None, **figure):
+def against_theory(
+    x, measured, predicted, *, xlabel, ylabel, title="", ax=None, **figure
+) -> plt.Axes:
     """Draw measured points over the lines that theory predicts, on logarithmic axes.
 
     Args:
@@ -53,7 +55,7 @@ def against_theory(x, measured, predicted, *, xlabel, ylabel, title="", ax=None,
     return ax
 
 
-def convergence(histories, goal, *, ylabel, title="", ax=None, **figure):
+def convergence(histories, goal, *, ylabel, title="", ax=None, **figure) -> plt.Axes:
     """Draw runs of different length up to a common goal, one colour a kind of network.
 
     Args:

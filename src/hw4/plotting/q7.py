@@ -8,7 +8,7 @@ from matplotlib.cm import ScalarMappable
 from hw4.plotting import GREY, curves, image_grid, new_axes
 
 
-def faithfulness(measured, what="pixels", confidence=1.96):
+def faithfulness(measured, what="pixels", confidence=1.96) -> np.ndarray:
     """Draw mean deletion and insertion curves side by side, with their normal intervals.
 
     Args:
@@ -43,7 +43,7 @@ def faithfulness(measured, what="pixels", confidence=1.96):
     return axes
 
 
-def bars(values, *, xlabel, title="", chance=None, ax=None):
+def bars(values, *, xlabel, title="", chance=None, ax=None) -> plt.Axes:
     """Draw one horizontal bar a name, first on top, each with its value; values are near 0..1.
 
     `chance` is a pair (name, value) for a dashed line.
@@ -60,7 +60,7 @@ def bars(values, *, xlabel, title="", chance=None, ax=None):
     return ax
 
 
-def overlays(rows, *, colormap, row_titles=None, column_titles=None, cell=1.05):
+def overlays(rows, *, colormap, row_titles=None, column_titles=None, cell=1.05) -> np.ndarray:
     """Draw a grid of overlays with the colour bar of their maps, scaled to their own largest value.
 
     Args:
@@ -82,7 +82,7 @@ def overlays(rows, *, colormap, row_titles=None, column_titles=None, cell=1.05):
     return axes
 
 
-def gains(intervals, *, xlabel, ax=None):
+def gains(intervals, *, xlabel, ax=None) -> plt.Axes:
     """Draw paired differences with their intervals, one row a rival, one shade a measurement.
 
     Args:

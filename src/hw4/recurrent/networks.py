@@ -121,7 +121,7 @@ class Trainer:
 
     def __init__(
         self, build: Callable[[], keras.Model], *, batch_size: int = 64, loss="mse", **adam
-    ):
+    ) -> None:
         self.build, self.batch_size = build, integer("batch_size", batch_size, 1)
         self._traced = build()
         together = 16 if keras.backend.backend() == "tensorflow" else 1

@@ -54,7 +54,7 @@ def _terminate(*signal_) -> None:
     raise Terminated
 
 
-def _on_sigterm(handler):
+def _on_sigterm(handler) -> object:
     """Set what SIGTERM does; return what it did. Only a main thread may."""
     if handler is None or threading.current_thread() is not threading.main_thread():
         return None
@@ -265,7 +265,7 @@ def _show(
     return 1 if any(found.problems for found in grades) else 0
 
 
-def _pages(folder: Path | None):
+def _pages(folder: Path | None) -> object:
     if folder is None:
         return None
     from hw4.tools.pages import Pages

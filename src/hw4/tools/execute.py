@@ -153,18 +153,18 @@ def _problem(job: jobs.Job, result: dict) -> str | None:
 class _Progress:
     """One line a running notebook on a terminal; in a log, the first cell and every tenth."""
 
-    def __init__(self, console: Console, count: int):
+    def __init__(self, console: Console, count: int) -> None:
         columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
         quiet = not console.is_terminal
         self.bars = Progress(*columns, console=console, transient=True, disable=quiet)
         self.console, self.count = console, count
         self.started: dict[jobs.Job, tuple] = {}
 
-    def __enter__(self):
+    def __enter__(self) -> "_Progress":
         self.bars.start()
         return self
 
-    def __exit__(self, *reason):
+    def __exit__(self, *reason) -> None:
         self.bars.stop()
 
     def start(self, job: jobs.Job) -> None:

@@ -64,7 +64,7 @@ class Reference:
 class References(dict):
     """The references of a folder by question, and which of the seven are `missing`."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path) -> None:
         super().__init__()
         for path in sorted(folder.glob("q*.ipynb")):
             try:

@@ -120,7 +120,7 @@ def _start(
         start_new_session=True,
     )
 
-    def read():
+    def read() -> None:
         with job.process.stdout as lines:
             for line in lines:
                 events.put((job, line.rstrip("\n")))

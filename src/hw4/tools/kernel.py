@@ -98,12 +98,12 @@ def _run(
     interrupted = []
 
     class Client(NotebookClient):
-        async def async_start_new_kernel(self, **kwargs):
+        async def async_start_new_kernel(self, **kwargs) -> None:
             # nbclient's own handler shuts the kernel down beside the execution, which trips over
             # that; ours is there before the kernel
             execution, loop = asyncio.current_task(), asyncio.get_running_loop()
 
-            def cancel(reason):
+            def cancel(reason) -> None:
                 interrupted.append(reason)
                 execution.cancel()
 
@@ -149,7 +149,7 @@ def _kernel_config(sockets: str) -> Config:
 def _announcer(notebook: nbformat.NotebookNode) -> Callable:
     code = [i for i, cell in enumerate(notebook.cells) if cell.cell_type == "code"]
 
-    def announce(cell, cell_index):
+    def announce(cell, cell_index) -> None:
         say(cell=code.index(cell_index) + 1, of=len(code))
 
     return announce

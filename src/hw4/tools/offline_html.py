@@ -275,7 +275,7 @@ def _text(text: str) -> str:
 
 
 def _with_attachments(cell: Cell) -> str:
-    def embedded(match):
+    def embedded(match) -> str:
         images = cell.attachments.get(match[1])
         for name, content in images.items() if isinstance(images, dict) else ():
             return f"data:{name};base64,{joined(content)}"

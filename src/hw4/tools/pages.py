@@ -32,7 +32,7 @@ class Pages:
         ValueError: the folder holds something else.
     """
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path) -> None:
         index = folder / "index.html"
         if folder.is_dir() and any(folder.iterdir()):
             start = index.read_bytes()[:2000] if index.is_file() else b""

@@ -200,7 +200,7 @@ def _solved(source: str, names: dict, skipped: int = 0) -> tuple[dict, dict[str,
 
 def _recorded(function: Callable, calls: list) -> Callable:
     @functools.wraps(function)
-    def recorded(*args, **kwargs):
+    def recorded(*args, **kwargs) -> object:
         before = _copied((args, kwargs))
         result = function(*args, **kwargs)
         if len(calls) < MOST_CALLS:
@@ -210,7 +210,7 @@ def _recorded(function: Callable, calls: list) -> Callable:
     return recorded
 
 
-def _copied(value):
+def _copied(value) -> object:
     try:
         return copy.deepcopy(value)
     except Exception:  # models and open files stay what they are
@@ -218,7 +218,7 @@ def _copied(value):
 
 
 @contextlib.contextmanager
-def _no_new_figures():
+def _no_new_figures() -> Iterator[None]:
     pyplot = sys.modules.get("matplotlib.pyplot")
     before = set(pyplot.get_fignums()) if pyplot else set()
     yield

@@ -11,6 +11,7 @@ import stat
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 LARGEST = 32 * 2**20  # bytes; the committed notebooks have at most 2 MB
 OUTPUT_TEXTS = {
@@ -38,7 +39,7 @@ class Problem:
 class Unreadable(Exception):  # noqa: N818 - says what the file is
     """A file that is no readable notebook; `kind` names the class of failure."""
 
-    def __init__(self, kind: str, text: str):
+    def __init__(self, kind: str, text: str) -> None:
         super().__init__(text)
         self.kind, self.text = kind, text
 
@@ -79,7 +80,7 @@ def visible(text: object, newlines: bool = False) -> str:
     a\\x1b[2J\\u202eb
     """
 
-    def shown(match):
+    def shown(match) -> str:
         code = ord(match[0])
         if newlines and match[0] in "\n\t":
             return match[0]
@@ -112,7 +113,7 @@ def find(paths: Iterable[Path]) -> list[Path]:
 
 
 def _below(folder: Path) -> list[Path]:
-    def unreadable(error):
+    def unreadable(error) -> None:
         found.append(Path(error.filename))
 
     found: list[Path] = []
@@ -217,7 +218,7 @@ def _notebook(path: Path, document: dict, problems: list[Problem]) -> Notebook:
 
 
 def _cell(number: int, raw: object, problems: list[Problem]) -> Cell:
-    def part(key, kind, default, holder=None):
+    def part(key, kind, default, holder=None) -> Any:
         holder = raw if holder is None else holder
         if isinstance(holder.get(key), kind):
             return holder[key]

@@ -69,7 +69,7 @@ def diagnose_collapse(y_true, y_prob, loss: float | None = None) -> tuple[str, .
     return tuple(findings)
 
 
-def check_head(model):
+def check_head(model) -> keras.Model:
     """Return the model, unless it is a softmax (or its logarithm) over one unit.
 
     softmax(z) = e^z / e^z = 1 whatever z is, so its output is constant. The training loss need not

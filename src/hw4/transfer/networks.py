@@ -109,7 +109,7 @@ def small_cnn(size: int, *, seed: int = 7) -> keras.Model:
     return keras.Model(inputs, outputs, name="small_cnn")
 
 
-def _head(features, activation: str, seed: int):
+def _head(features, activation: str, seed: int) -> keras.KerasTensor:
     # A softmax is let through to `check_head`, which says what is wrong with it.
     if activation not in (*ACTIVATIONS, "softmax"):
         raise ValueError(

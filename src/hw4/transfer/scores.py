@@ -36,7 +36,7 @@ class Result:
     history: dict = field(repr=False, default_factory=dict)
     network: object = field(repr=False, default=None)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         y_true, y_prob = checked(self.y_true, self.y_prob)
         object.__setattr__(self, "y_true", y_true)
         object.__setattr__(self, "y_prob", y_prob)

@@ -240,10 +240,10 @@ def _sought(backbone: str, download: bool = False) -> Path:
     )
 
 
-def _opened(url: str, patience: float):
+def _opened(url: str, patience: float) -> io.BufferedIOBase:
     answer: dict = {}
 
-    def ask():
+    def ask() -> None:
         try:
             answer["response"] = urllib.request.urlopen(url, timeout=patience)
         except (OSError, ValueError) as error:

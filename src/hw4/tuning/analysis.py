@@ -142,7 +142,7 @@ def _as_reported(name: str) -> str:
 def _rank(column: list, scores: np.ndarray) -> tuple[float, float]:
     ranks, centred = stats.rankdata(column), scores - scores.mean()
 
-    def covariance(ranks, axis):
+    def covariance(ranks, axis) -> np.ndarray:
         return (ranks * centred).sum(axis)
 
     p = _permutation_p(ranks, covariance, "two-sided")
@@ -153,7 +153,7 @@ def _between(column: list, scores: np.ndarray) -> tuple[float, float]:
     _, groups = np.unique(column, return_inverse=True)
     sizes, centred = np.bincount(groups), scores - scores.mean()
 
-    def between(groups, axis):
+    def between(groups, axis) -> np.ndarray:
         sums = (((groups == g) * centred).sum(axis) for g in range(len(sizes)))
         return sum(total**2 / size for total, size in zip(sums, sizes, strict=True))
 

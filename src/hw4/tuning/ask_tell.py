@@ -182,7 +182,7 @@ class Search:
         ValueError: see `EventLog`.
     """
 
-    def __init__(self, plan: Plan, folder: str | Path | None = None):
+    def __init__(self, plan: Plan, folder: str | Path | None = None) -> None:
         self.plan, self._oracle = plan, plan.oracle()
         self._records: list[dict] = []
         self._proposed: dict[int, object] = {}

@@ -23,7 +23,7 @@ class EventLog:
             or a line of the file is damaged.
     """
 
-    def __init__(self, folder: str | Path, search: dict):
+    def __init__(self, folder: str | Path, search: dict) -> None:
         folder = Path(folder)
         if folder.exists() and not folder.is_dir():
             raise ValueError(
