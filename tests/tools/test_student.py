@@ -32,9 +32,14 @@ def test_no_solution_and_no_output_is_left_and_the_file_is_a_notebook(tmp_path, 
     (written,) = student.write([path], tmp_path)
     text, blank = written.read_text(encoding="utf-8"), read(written)
     nbformat.validate(nbformat.reads(text, as_version=4))
-    for _, solution in selfcheck.tasks(read(path)["cells"]):
-        for line in (line.strip() for line in solution.splitlines()):
-            assert len(line) < 25 or json.dumps(line)[1:-1] not in text
+    cells = read(path)["cells"]
+    solutions = {line.strip() for _, one in selfcheck.tasks(cells) for line in one.splitlines()}
+    given = [cell["source"] for cell in cells if "solution" not in cell["metadata"].get("tags", ())]
+    given = {line.strip() for source in given for line in "".join(source).splitlines()}
+    # what the essay shows elsewhere, such as `except ValueError as error:`, is no secret
+    secret = {line for line in solutions - given if len(line) >= 25}
+    assert secret or not solutions
+    assert [line for line in secret if json.dumps(line)[1:-1] in text] == []
     code = [cell for cell in blank["cells"] if cell["cell_type"] == "code"]
     assert all(not cell["outputs"] and cell["execution_count"] is None for cell in code)
     assert len({cell["id"] for cell in blank["cells"]}) == len(blank["cells"])
