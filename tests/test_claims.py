@@ -158,7 +158,7 @@ def test_varying():
 
 def test_required_ids_are_unique_and_complete():
     ids = [id for group in REQUIRED.values() for id in group]
-    assert len(ids) == len(set(ids)) == 39
+    assert len(ids) == len(set(ids)) == 40
 
 
 @pytest.mark.parametrize(

@@ -652,7 +652,11 @@ def test_both_controls_are_scored_on_the_same_images(compared, data, cache):
         )
     text = transfer.explain([found, negative, positive])
     assert text.count("(phantom)") == 3
-    assert "small CNN" in text.splitlines()[-1]
+    assert text.splitlines()[-1].startswith("No row beats the majority class")
+    truth = np.repeat([1, 0], [20, 10])
+    good, bad = result(truth, truth, model="good"), result(truth, np.ones(30), model="bad")
+    assert transfer.explain([bad, good]).splitlines()[-1].startswith("good learns from the same")
+    assert len(transfer.explain([good]).splitlines()) == 2
 
 
 def test_folds_test_every_image_once_and_keep_patients_together(data):

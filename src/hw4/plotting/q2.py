@@ -37,7 +37,7 @@ def radiograph(image, title="", *, boxes=(), ax=None, colour=ORANGE, **figure) -
     for x, y, w, h in boxes:
         corner = ((x - w / 2) * width - 0.5, (y - h / 2) * height - 0.5)
         ax.add_patch(Rectangle(corner, w * width, h * height, fill=False, ec=colour, lw=1.5))
-    ax.set_title(title, fontsize=9)
+    ax.set_title(title, fontsize=8)
     ax.set_axis_off()
     return ax
 
@@ -125,7 +125,9 @@ def roc(curves, *, title="", ax=None, **figure) -> plt.Axes:
     return ax
 
 
-def accuracies(names, values, intervals, majority, *, title="", ax=None, **figure) -> plt.Axes:
+def accuracies(
+    names, values, intervals, majority, *, line="majority share", title="", ax=None, **figure
+) -> plt.Axes:
     """Draw accuracies with their 95 % intervals against the share of the majority class.
 
     Args:
@@ -133,6 +135,7 @@ def accuracies(names, values, intervals, majority, *, title="", ax=None, **figur
         values: n accuracies.
         intervals: n pairs (low, high).
         majority: what a constant prediction scores.
+        line: what the line there is called.
         title: text above.
         ax: where to draw; a new figure by default.
         figure: options of a new figure.
@@ -142,10 +145,10 @@ def accuracies(names, values, intervals, majority, *, title="", ax=None, **figur
     for row, name, value, (low, high) in zip(rows, names, values, intervals, strict=True):
         spread = [[value - low], [high - value]]
         ax.errorbar(value, row, xerr=spread, fmt="o", color=colour_of(name), capsize=4)
-    ax.axvline(majority, color=RED, linestyle="--", label=f"majority share {majority:.3f}")
+    ax.axvline(majority, color=RED, linestyle="--", label=f"{line} {majority:.3f}")
     ax.set_yticks(rows, names)
     ax.set(xlabel="test accuracy, 95 % interval", title=title, ylim=(-0.6, len(names) - 0.4))
-    ax.legend(loc="upper left", bbox_to_anchor=(0, -0.22), fontsize=8)
+    ax.figure.legend(loc="outside lower left", fontsize=8)
     return ax
 
 
@@ -169,7 +172,7 @@ def histories(results, majority: float) -> np.ndarray:
             )
         ax.set(xlabel="epoch", ylabel=quantity)
     axes[0].axhline(majority, color=RED, linestyle=":", label=f"majority share {majority:.3f}")
-    axes[0].legend(fontsize=8)
+    axes[1].legend(*axes[0].get_legend_handles_labels(), fontsize=8)
     return axes
 
 

@@ -168,13 +168,16 @@ def explain(results: list[Result]) -> str:
         lines.append(f"{result.name} ({result.data}): {beats} the majority class")
         # In the marks of `claims.varying`: a borderline finding may come and go.
         lines.append(f"    ⟨{'; '.join(result.findings) or 'no sign of collapse'}⟩")
-    for control in (result for result in results if result.model == SMALL_CNN):
+    beating = [result for result in results if result.beats_majority]
+    if beating and len(beating) < len(results):
         lines.append(
-            "The small CNN learns from the same images and labels: where another row does not "
-            "beat the majority class, its frozen weights are at fault, not the data."
-            if control.beats_majority
-            else "Not even the small CNN beats the majority class: these images, labels or epochs "
-            "may not suffice for any network, so that no other row can be judged."
+            f"{beating[0].model} learns from the same images and labels: where another row does "
+            "not beat the majority class, its weights or epochs are at fault, not the data."
+        )
+    elif not beating:
+        lines.append(
+            "No row beats the majority class: these images, labels or epochs may not suffice for "
+            "any network, so that no row can be judged."
         )
     return "\n".join(lines)
 
