@@ -11,7 +11,7 @@ import sys
 import nbformat
 import pytest
 
-from hw4.claims import MIME, Claims
+from hw4.claims import MIME, VERDICTS, Claims
 from hw4.runtime import NOTEBOOKS
 from hw4.tools import colab, execute
 from hw4.tools.grade import References, grade_all
@@ -185,3 +185,28 @@ def test_nbval_sees_an_invented_table(tmp_path, stored, passes):
     command = [sys.executable, "-m", "pytest", "--nbval", "-q", "-p", "no:cacheprovider"]
     done = subprocess.run([*command, tmp_path], capture_output=True, text=True, cwd=tmp_path)
     assert (done.returncode == 0) is passes, done.stdout
+
+
+@pytest.fixture(params=["q3", "q4", "q5"])
+def cells(request):
+    (path,) = NOTEBOOKS.glob(f"{request.param}_*.ipynb")
+    return nbformat.read(path, as_version=4).cells
+
+
+def test_first_screen_counts_the_verdicts_as_the_table_does(cells):
+    (line,) = re.findall(r"\*\*Verdicts\.\*\* ([^;]*);", cells[0].source)
+    said = {verdict: int(count) for count, verdict in re.findall(r"(\d+) ([a-z ]+)", line)}
+    bundles = [
+        o.data[MIME] for c in cells for o in c.get("outputs", ()) if MIME in o.get("data", {})
+    ]
+    verdicts = [claim["verdict"] for claim in bundles[-1]["claims"]]
+    assert said == {v: verdicts.count(v) for v in VERDICTS if v in verdicts}
+
+
+def test_links_of_the_contents_land_on_headings(cells):
+    text = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+    headings = re.findall(r"(?m)^##+ (.*)$", text)
+    anchors = {heading.replace(" ", "-").replace('"', "%22") for heading in headings}
+    links = re.findall(r"\]\(#([^)]*)\)", text)
+    assert len(links) >= 9
+    assert set(links) <= anchors

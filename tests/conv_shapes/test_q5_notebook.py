@@ -6,7 +6,6 @@ import re
 import nbformat
 import pytest
 
-from hw4.claims import MIME, VERDICTS
 from hw4.runtime import NOTEBOOKS
 
 
@@ -20,29 +19,10 @@ def output(cell):
     return "".join(each.get("text", "") for each in cell.outputs)
 
 
-def test_first_screen_counts_the_verdicts_as_the_table_does(cells):
-    (line,) = re.findall(r"\*\*Verdicts\.\*\* ([^;]*);", cells[0].source)
-    said = {verdict: int(count) for count, verdict in re.findall(r"(\d+) ([a-z ]+)", line)}
-    bundles = [
-        o.data[MIME] for c in cells for o in c.get("outputs", ()) if MIME in o.get("data", {})
-    ]
-    verdicts = [claim["verdict"] for claim in bundles[-1]["claims"]]
-    assert said == {v: verdicts.count(v) for v in VERDICTS if v in verdicts}
-
-
 def test_stored_lines_of_tensorflow_are_those_of_the_run(cells):
     (cell,) = [cell for cell in cells if "STORED = [" in cell.source]
     stored = json.loads(re.search(r"STORED = (\[.*\])", cell.source)[1])
     assert [line[15:].strip() for line in output(cell).splitlines()] == list(map(str, stored))
-
-
-def test_links_of_the_contents_land_on_headings(cells):
-    text = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
-    headings = re.findall(r"(?m)^##+ (.*)$", text)
-    anchors = {heading.replace(" ", "-").replace('"', "%22") for heading in headings}
-    links = re.findall(r"\]\(#([^)]*)\)", text)
-    assert len(links) >= 9
-    assert set(links) <= anchors
 
 
 def test_exercises_have_hidden_solutions_that_ran(cells):

@@ -120,6 +120,15 @@ def normal(name: str) -> str:
     return re.sub("[-_.]+", "-", name).lower()
 
 
+def pins(text: str) -> dict[str, str]:
+    """Read the exact pins of a requirements file.
+
+    >>> pins("# a comment\\nkeras==3.15.1\\n")
+    {'keras': '3.15.1'}
+    """
+    return dict(re.findall(r"(?m)^([A-Za-z0-9._-]+)==(\S+)", text))
+
+
 def missing(wanted: set[str], requirements: str, installed: set[str]) -> list[str]:
     """List the pins of what is wanted and not installed in any version.
 
@@ -132,9 +141,12 @@ def missing(wanted: set[str], requirements: str, installed: set[str]) -> list[st
     ['tqdm==4.70.1']
     """
     there = {normal(name).removesuffix("-headless") for name in installed}
-    pins = re.findall(r"(?m)^([\w.-]+)==(\S+)", requirements)
     skipped = there | set(NEVER_INSTALLED)
-    return [f"{n}=={v}" for n, v in pins if normal(n) in wanted and normal(n) not in skipped]
+    return [
+        f"{n}=={v}"
+        for n, v in pins(requirements).items()
+        if normal(n) in wanted and normal(n) not in skipped
+    ]
 
 
 def main(question: str) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from importlib import metadata
 
 from hw4 import runtime
+from hw4.tools.colab import pins
 
 KERAS_DEFAULTS = {
     "backend": "tensorflow",
@@ -16,15 +17,6 @@ KERAS_DEFAULTS = {
     "floatx": "float32",
     "epsilon": 1e-7,
 }
-
-
-def pins(text: str) -> dict[str, str]:
-    """Read the exact pins of a requirements file.
-
-    >>> pins("# a comment\\nkeras==3.15.1\\n")
-    {'keras': '3.15.1'}
-    """
-    return dict(re.findall(r"(?m)^([A-Za-z0-9._-]+)==(\S+)", text))
 
 
 def main() -> int:
