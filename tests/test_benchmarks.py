@@ -3,15 +3,17 @@
 import importlib
 import sys
 
+import nbformat
 import pytest
 
 from hw4.runtime import ROOT
+from hw4.tools.grade import References
 
 
 @pytest.fixture
 def script(monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-    for name in ("_results", "batch_norm", "conv_shapes", "grading"):
+    for name in ("_results", "batch_norm", "conv_shapes", "grading", "verdicts"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     return importlib.import_module
 
@@ -72,3 +74,31 @@ def test_a_script_replaces_its_own_section_alone(script, tmp_path):
     assert "| 5 | 6 |" in text
     assert "| 1 | 2 |" not in text
     assert "numpy" in text
+
+
+def test_a_verdict_that_depends_on_the_seed_is_named(script, tmp_path, capsys):
+    verdicts, cell = script("verdicts"), nbformat.v4.new_code_cell
+    source = tmp_path / "q5_conv_shapes.ipynb"
+    setup = "import os\nseed = int(os.environ.get('HW4_SEED', 7))\n"
+    setup += "backend = os.environ['KERAS_BACKEND']"
+    where = (
+        "{'seed': seed, 'backend': backend, 'device': 'CPU', 'profile': 'standard', 'data': 'none'}"
+    )
+    shown = f"from hw4.claims import Claims\nclaims = Claims('q5', {where})\n"
+    shown += "claims.equal('5.1-a', 'the seed is odd', reported=1, measured=seed % 2)\n"
+    shown += "claims.equal('5.1-b', 'one', reported=1, measured=1)\nclaims.show()"
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell(setup), cell(shown)]), source)
+    rounds = [*verdicts.settings([1, 2], ["no_such_backend"])]
+    assert "no_such_backend: not run" in capsys.readouterr().err
+    assert not verdicts.run([source], [("own", {"KERAS_BACKEND": "jax"})], folder=tmp_path / "own")
+    assert not verdicts.run([source], rounds, folder=tmp_path / "found")
+    references = References(tmp_path / "own/own")
+    rows = sorted(verdicts.rows(references, tmp_path / "found"))
+    assert [(*row[:4], row[5]) for row in rows] == [
+        ("q5", "tensorflow", "1", "CPU", "2 as committed"),
+        ("q5", "tensorflow", "2", "CPU", "1 as committed; 5.1-a: failed instead of confirmed"),
+    ]
+    stale = tmp_path / "found/seed-1/q5_conv_shapes.ipynb"
+    changed = stale.read_text().replace("measured=1)", "measured=2)")
+    stale.write_text(changed)
+    assert len([*verdicts.rows(references, tmp_path / "found")]) == 1
