@@ -1,6 +1,7 @@
 """Grading: honest submissions pass, and every forgery that we could think of is named."""
 
 import copy
+import gzip
 import json
 import os
 import threading
@@ -115,11 +116,30 @@ def remarks(book):
     cell(book, 0)["source"] += "\n\nMy own words."
 
 
+def add(book, number, source, *tags):
+    extra = copy.deepcopy(cell(book, 5)) | {"id": "x", "source": source}
+    book["cells"].insert(number, extra | {"metadata": {"tags": list(tags)}})
+    renumber(book)
+
+
+OWN = """\
+import numpy as np
+mine = [float(np.mean(maps))]
+for value in mine:
+    mine.append(value)
+total = sum(i for i in range(3))  # which no later cell reads
+"""
+
+
+def own_cell(book):
+    add(book, 3, OWN, "yours")
+
+
 @pytest.mark.parametrize(
     "change",
     [
         other_numbers, constants, yours, without_ids, ids_of_colab, lists_of_lines,
-        windows_line_ends, a_warning_on_stderr, another_machine, remarks,
+        windows_line_ends, a_warning_on_stderr, another_machine, remarks, own_cell,
     ],
     ids=lambda change: change.__name__,
 )  # fmt: skip
@@ -318,7 +338,65 @@ def boundless(book):
     show_again(book)
 
 
+def beside_the_table(**output):
+    def forge(book):
+        cell(book, 8)["outputs"].insert(0, {"output_type": "display_data", "metadata": {}} | output)
+
+    return forge
+
+
+def another_kind_of_table(book):
+    cell(book, 8)["outputs"][0]["data"]["text/markdown"] = "| 7-b | 0.9999 | confirmed |"
+
+
+def all_optional(book):
+    document(book)["optional"] = [entry["id"] for entry in document(book)["claims"]]
+    data = cell(book, 8)["outputs"][0]["data"]
+    data.update(shown([Claim(**c) for c in document(book)["claims"]], document(book)["optional"]))
+
+
+def own(source):
+    return lambda book: add(book, 3, source, "yours")
+
+
+def solution_that_reaches(book):
+    cell(book, 7).update(source="claims.at_least = print", metadata={"tags": ["yours"]})
+
+
+def raw_cell(book):
+    cell(book, 5)["cell_type"] = "raw"
+    renumber(book)
+
+
 FORGERIES = {
+    "another kind of table": (another_kind_of_table, "table"),
+    "a picture of a table": (beside_the_table(data={"image/png": "iVBORw0KGgo="}), "table"),
+    "a table printed above": (
+        beside_the_table(output_type="stream", name="stdout", text="7-b EXCEEDED"), "table"),
+    "all optional": (all_optional, "environment"),
+    "a note with a tolerance": (change_claim("7-e", note="5 % are allowed"), "claim mark"),
+    "a widget": (
+        lambda book: cell(book, 5).update(
+            outputs=[{"output_type": "display_data", "data": {"application/widget": {}}}]
+        ), "output"),
+    "code behind a comment's sign": (
+        lambda book: cell(book, 7).update(source="# sum\u2028total = 1 + 1"), "edited cell"),
+    "a code cell made raw": (raw_cell, "missing cell"),
+    "own cell that patches Claims": (
+        own("import hw4.claims as c\nc.Claims.at_least = lambda *a, **k: None"), "added cell"),
+    "own cell that sets what is measured": (own("accuracy = 0.9999"), "added cell"),
+    "own cell that sets it in a function": (
+        own("def f():\n    global accuracy\n    accuracy = 1\nf()"), "added cell"),
+    "own cell that changes a list": (own("maps.append(3)"), "added cell"),
+    "own cell that changes an item": (own("maps[0] = 3"), "added cell"),
+    "own cell that claims": (own("claims.equal('7-a', 'shapes')"), "added cell"),
+    "own cell with another numpy": (own("import fake as claims"), "added cell"),
+    "own cell with a star": (own("from fake import *"), "added cell"),
+    "own cell with setattr": (own("setattr(show, 'x', 3)"), "added cell"),
+    "own cell with a magic": (own("%run -i cheat.py"), "added cell"),
+    "own cell with builtins": (own("import builtins as b\nb.print = 3"), "added cell"),
+    "own cell by a class": (own("print.__class__.x = 3"), "added cell"),
+    "solution that reaches": (solution_that_reaches, "added cell"),
     "weakened mark": (change_claim("7-b", expected=0.5), "claim mark"),
     "weakened mark, failed measurement": (
         change_claim("7-b", expected=0.5, measured=0.6, verdict="confirmed"), "claim failed"),
@@ -403,6 +481,30 @@ def test_forgeries_are_named(book, save, references, forge, kind):
     (found,) = only([save(book)], references)
     assert found.status == "findings"
     assert kind in kinds(found), found.problems
+
+
+@pytest.mark.parametrize(
+    "output",
+    [
+        lambda number: {"output_type": "stream", "name": "stdout", "text": f"row {number}\n" * 9},
+        lambda number: {
+            "output_type": "display_data", "metadata": {}, "data": {"image/png": f"{number}" * 60},
+        },
+    ],
+    ids=["text", "figure"],
+)  # fmt: skip
+def test_outputs_of_another_cell_are_named_in_a_run_of_other_constants(book, save, folder, output):
+    for number in (3, 5):
+        cell(book, number)["outputs"] = [output(number)]
+    (folder / "q7_grad_cam.ipynb").write_text(json.dumps(book), encoding="utf-8")
+    constants(book)
+    (found,) = only([save(book)], grade.References(folder))
+    assert found.status == "ok"
+    first, second = cell(book, 3), cell(book, 5)
+    first["outputs"], second["outputs"] = second["outputs"], first["outputs"]
+    (found,) = only([save(book)], grade.References(folder))
+    assert [p.kind for p in found.problems] == ["output", "output"]
+    assert "is that of cell 6 of the reference" in found.problems[0].text
 
 
 def endless_outputs(book):
@@ -528,7 +630,22 @@ DAMAGED = {
         spoiled(lambda b: b["cells"][3].update(metadata={"tags": [1, {}]})), None),
     "measured in lists, 500 deep": (
         spoiled(lambda b: claim(b, "7-b").update(measured=json.loads("[" * 500 + "]" * 500))),
-        "claim failed"),
+        "malformed claims"),
+    "a device in lists, 900 deep": (
+        spoiled(lambda b: document(b).update(device=json.loads("[" * 900 + "]" * 900))),
+        "malformed claims"),
+    "a device that is a list": (spoiled(lambda b: document(b).update(device=[1])), "environment"),
+    "seconds of 400 digits": (
+        spoiled(lambda b: b["metadata"].update(hw4={"seconds": 10**400})), None),
+    "measured 1e400": (raw(lambda b: b.replace(b"0.9952, ", b"1e400, ")), "malformed"),
+    "measured of 400 digits": (
+        spoiled(lambda b: claim(b, "7-b").update(measured=10**400)), "claim failed"),
+    "a key twice": (raw(lambda b: b.replace(b'"id": "7-b"', b'"unit": "%", "id": "7-b"')),
+                    "malformed"),
+    "a gzip archive": (raw(gzip.compress), "not a notebook"),
+    "a PDF": (raw(lambda b: b"%PDF-1.7\n\xe2\xe3" + b), "not a notebook"),
+    "1 GB of holes": (lambda path, text: (path.touch(), os.truncate(path, 10**9)), "too large"),
+    "a link to itself": (lambda path, text: path.symlink_to(path.name), "not a file"),
     "a directory": (lambda path, text: path.mkdir(), "not a file"),
     "a dangling link": (link, "not a file"),
     "a pipe": (lambda path, text: os.mkfifo(path), "not a file"),

@@ -7,6 +7,7 @@ only the measured value comes from the submission, and the verdict is drawn from
 import ast
 import collections
 import difflib
+import functools
 import itertools
 import math
 import re
@@ -16,7 +17,7 @@ from pathlib import Path
 
 from hw4 import claims
 from hw4.claims import MIME, REQUIRED, SCHEMA_VERSION
-from hw4.tools import submission
+from hw4.tools import own_cells, submission
 from hw4.tools.submission import Cell, Notebook, Problem, Unreadable, joined, shortened, visible
 
 # What the reference alone says about a claim; a submission that says something else is told.
@@ -24,6 +25,8 @@ FIXED = ("statement", "reported", "expected", "relation", "tolerance", "refutes"
 CLAIM_KEYS = {item.name for item in fields(claims.Claim)}
 # Outputs may be compared word by word only between runs that are equal in these.
 SAME_RUN = ("seed", "profile", "data", "backend")
+# What showing or judging a claim of odd values raises.
+ODD = (TypeError, ValueError, KeyError, AttributeError, RecursionError, OverflowError)
 # As in nbval_sanitize.cfg, but linear in the length of any text.
 MASK = re.compile(r"(?<! ) *⟨[^⟨⟩]*⟩")
 
@@ -59,6 +62,12 @@ class Reference:
     document: dict
     claims: dict[str, dict]
     shown_in: Cell
+
+    @functools.cached_property
+    def home(self) -> dict[tuple[str, str], int]:
+        """Kind and content of an output -> the cell that makes it."""
+        cells = reversed(self.notebook.code)
+        return {item: cell.number for cell in cells for item in _contents(cell).items()}
 
 
 class References(dict):
@@ -131,6 +140,7 @@ def examine(notebook: Notebook, references: References) -> Grade:
         pairs = _compare_cells(grade, notebook, reference)
         _check_claims(grade, documents, reference, pairs)
         _compare_outputs(grade, pairs, reference)
+        _compare_texts(grade, notebook, reference)
         grade.places = _places(notebook, grade.claims)
     grade.status = "findings" if grade.problems else "ok"
     return grade
@@ -183,13 +193,22 @@ def _compare_cells(
         if id(cell) not in paired:
             first = shortened(cell.source.splitlines()[0], 80)
             grade.add("missing cell", f"cell {cell.number} of the reference is missing: {first}")
+    own = [theirs for ours, theirs in pairs if _is_own(ours, theirs)]
     for cell in notebook.code:
         if id(cell) in paired:
             continue
         if "yours" in cell.tags:
+            own.append(cell)
             grade.notes.append(f"cell {cell.number} is the author's own:\n{_quoted(cell.source)}")
         else:
             grade.add("added cell", f"not in the reference:\n{_quoted(cell.source)}", cell)
+    others = [(cell.number, cell.source) for cell in notebook.code if cell not in own]
+    for cell in own:
+        above = [source for number, source in others if number < cell.number]
+        below = [source for number, source in others if number > cell.number]
+        if reach := own_cells.reach(cell.source, above, below):
+            text = f"the author's own, but {shortened(reach)}:\n{_quoted(cell.source)}"
+            grade.add("added cell", text, cell)
     place = {id(cell): index for index, cell in enumerate(reference.notebook.code)}
     order = [place[id(ours)] for ours, theirs in sorted(pairs, key=lambda pair: pair[1].number)]
     if order != sorted(order):
@@ -233,7 +252,7 @@ def _difference(
     ours: str, theirs: str, names: tuple[str, str] = ("reference", "submission"), around: int = 1
 ) -> list[str]:
     # a difference takes the square of the number of lines
-    first, second = ([line[:500] for line in text.splitlines()[:1000]] for text in (ours, theirs))
+    first, second = ([line[:500] for line in text.split("\n")[:1000]] for text in (ours, theirs))
     lines = difflib.unified_diff(first, second, *names, lineterm="", n=around)
     lines = [shortened(line) for line in lines]
     return lines[:40] + ["…"] * (len(lines) > 40)
@@ -245,21 +264,26 @@ def _quoted(source: str) -> str:
 
 
 def _may_differ(ours: Cell, theirs: Cell) -> bool:
-    """Say whether a cell is the reader's: tagged `yours`, a solution made `yours`, constants."""
-    if "yours" in ours.tags or ("solution" in ours.tags and "yours" in theirs.tags):
-        return True
-    return _same_but_for_constants(ours.source, theirs.source)
+    return _is_own(ours, theirs) or _same_but_for_constants(ours.source, theirs.source)
+
+
+def _is_own(ours: Cell, theirs: Cell) -> bool:
+    """Say whether a cell is its author's: tagged `yours`, or a solution made `yours`, and other."""
+    tagged = "yours" in ours.tags or ("solution" in ours.tags and "yours" in theirs.tags)
+    return tagged and ours.source != theirs.source
 
 
 def _same_but_for_constants(ours: str, theirs: str) -> bool:
     """Say whether two sources differ in nothing but the values of constants in capitals.
 
     A value is made of numbers, texts, operators, names and of calls that the reference makes in
-    this cell; nothing else can hide in it.
+    this cell; nothing else can hide in it. A single letter is a matrix of the papers, no constant.
 
     >>> _same_but_for_constants("EPOCHS, BATCH = 6, 128", "EPOCHS, BATCH = 1, 2 * 32")
     True
     >>> _same_but_for_constants("EPOCHS = 6", "EPOCHS = setattr(claims, 'equal', print)")
+    False
+    >>> _same_but_for_constants("Z = X @ W", "Z = 0 * X")
     False
     """
     try:
@@ -277,7 +301,9 @@ def _same_but_for_constants(ours: str, theirs: str) -> bool:
         if [ast.dump(t) for t in a.targets] != [ast.dump(t) for t in b.targets]:
             return False
         names = [n.id for t in a.targets for n in ast.walk(t) if isinstance(n, ast.Name)]
-        if not all(name.isupper() for name in names) or not _is_plain(b.value, called):
+        if not all(name.isupper() and len(name) > 1 for name in names):
+            return False
+        if not _is_plain(b.value, called):
             return False
     return True
 
@@ -306,26 +332,37 @@ def _compare_outputs(grade: Grade, pairs: list[tuple[Cell, Cell]], reference: Re
     if reason:
         grade.notes.append(f"outputs are not compared word by word with the reference: {reason}")
     for ours, theirs in pairs:
-        if ours.source != theirs.source or ours is reference.shown_in:
+        if ours is reference.shown_in or theirs.count is None or _is_own(ours, theirs):
             continue
-        if "nbval-ignore-output" in ours.tags or theirs.count is None:
-            continue
-        expected, found = _texts(ours), _texts(theirs)
+        expected, found = _contents(ours), _contents(theirs)
         found.pop("error", None)  # named already
-        if set(expected) - set(found):
-            missing = ", ".join(sorted(set(expected) - set(found)))
+        if lost := sorted(set(expected) - set(found)):
+            missing = ", ".join(lost)
             grade.add("output", f"no output of the kind {missing}, which this cell makes", theirs)
-        elif set(found) - set(expected):
-            extra = shortened(", ".join(sorted(set(found) - set(expected))))
+        elif new := sorted(set(found) - set(expected)):
+            extra = shortened(", ".join(new))
             grade.add(
                 "output", f"output of the kind {extra}, which this cell does not make", theirs
             )
-        elif not reason:
-            for kind, text in expected.items():
-                if text is not None and text != found[kind]:
-                    changed = _difference(text, found[kind])
-                    grade.add("output", f"its {kind} is another:\n" + "\n".join(changed), theirs)
-                    break
+        elif "nbval-ignore-output" not in ours.tags and ours.source == theirs.source:
+            for kind, content in found.items():
+                if content == expected[kind]:
+                    continue
+                owner = reference.home.get((kind, content))
+                if owner and len(content) > 40:
+                    text = f"its {kind} is that of cell {owner} of the reference"
+                elif reason or kind.startswith("image/"):
+                    continue
+                else:
+                    changed = _difference(expected[kind], content)
+                    text = f"its {kind} is another:\n" + "\n".join(changed)
+                grade.add("output", text, theirs)
+                break
+    for claim in grade.claims if not reason else ():
+        note = reference.claims[claim["id"]]["note"]
+        if claim["verdict"] != "not run" and not _same(note, claim["note"]):
+            text = f"claim {claim['id']}: its note is {shortened(claim['note'])!r}, "
+            grade.add("claim mark", f"{text}the reference's {shortened(note)!r}")
 
 
 def _why_not_word_by_word(grade: Grade, reference: Reference) -> str:
@@ -343,9 +380,9 @@ def _releases(environment: dict) -> dict:
     return {name: str(version).rpartition(".")[0] for name, version in items}
 
 
-def _texts(cell: Cell) -> dict[str, str | None]:
-    """Return kind -> text with measured numbers masked; None where pictures are not compared."""
-    texts: dict[str, str | None] = {}
+def _contents(cell: Cell) -> dict[str, str]:
+    """Return kind -> content, texts with measured numbers masked."""
+    contents: dict[str, str] = {}
     for output in cell.outputs:
         type_ = output["output_type"]
         if type_ == "stream":
@@ -354,12 +391,27 @@ def _texts(cell: Cell) -> dict[str, str | None]:
         else:
             parts = output["data"] if type_ != "error" else {"error": ""}
         for kind, text in parts.items():
-            if kind.startswith("image/"):
-                texts[kind] = None
-            else:
-                masked = MASK.sub("⟨measured⟩", joined(text))
-                texts[kind] = (texts.get(kind) or "") + masked
-    return texts
+            content = joined(text)
+            if not kind.startswith("image/"):
+                content = MASK.sub("⟨measured⟩", content)
+            contents[kind] = contents.get(kind, "") + content
+    return contents
+
+
+def _compare_texts(grade: Grade, notebook: Notebook, reference: Reference) -> None:
+    """Note what a person should read: own words, words left out, warnings."""
+    ours = [cell.source for cell in reference.notebook.cells if cell.kind == "markdown"]
+    theirs = [cell.source for cell in notebook.cells if cell.kind == "markdown"]
+    for cell in notebook.cells:
+        words = cell.kind != "code" and cell.source.strip() and cell.source not in ours
+        if words:
+            grade.notes.append(f"the text of cell {cell.number} is its author's own")
+        for output in cell.outputs:
+            if output.get("name") == "stderr":
+                first = shortened(joined(output["text"]).strip())
+                grade.notes.append(f"cell {cell.number} warned: {first}")
+    if lost := sum(source not in theirs for source in ours):
+        grade.notes.append(f"{lost} texts of the reference are not there")
 
 
 # --- claims ----------------------------------------------------------------------------------
@@ -377,12 +429,23 @@ def _documents(notebook: Notebook) -> list[tuple[Cell, object, dict]]:
 
 def _well_formed(document: object) -> bool:
     entries = document.get("claims") if isinstance(document, dict) else None
-    return isinstance(entries, list) and all(
-        isinstance(entry, dict)
-        and set(entry) == CLAIM_KEYS
-        and all(isinstance(entry[key], str) for key in ("id", "statement", "relation", "note"))
-        for entry in entries
+    return (
+        isinstance(entries, list)
+        and _is_shallow(document, 8)
+        and all(
+            isinstance(entry, dict)
+            and set(entry) == CLAIM_KEYS
+            and all(isinstance(entry[key], str) for key in ("id", "statement", "relation", "note"))
+            for entry in entries
+        )
     )
+
+
+def _is_shallow(value: object, most: int) -> bool:
+    values = value.values() if isinstance(value, dict) else value
+    if not isinstance(value, dict | list):
+        return True
+    return most > 0 and all(_is_shallow(part, most - 1) for part in values)
 
 
 def _check_claims(
@@ -409,19 +472,29 @@ def _check_claims(
         grade.add("malformed claims", text, cell)
         return
     if not _well_formed(document):
-        text = "the claims table lacks keys or has them of another kind"
+        text = "the claims table lacks keys, or has them of another kind or too deep"
         grade.add("malformed claims", text, cell)
         return
-    grade.environment = {key: value for key, value in document.items() if key != "claims"}
-    lacking = sorted(set(reference.document) - set(document))
+    said = {key: value for key, value in document.items() if key != "claims"}
+    grade.environment = {k: v for k, v in said.items() if _is_said(v, reference.document.get(k))}
+    lacking = sorted(set(reference.document) - set(grade.environment) - {"claims"})
     if lacking:
         grade.add("environment", f"the claims table does not say its {', '.join(lacking)}", cell)
+    if said.get("optional") != reference.document.get("optional"):
+        grade.add("environment", "other claims are optional than in the reference", cell)
     _check_ids(grade, document["claims"], reference, cell)
     _check_table(grade, document["claims"], data, cell)
     submitted = {entry["id"]: entry for entry in document["claims"]}
     for id_, ours in reference.claims.items():
         if id_ in submitted:
             grade.claims.append(_decide(grade, ours, submitted[id_], cell))
+
+
+def _is_said(value: object, ours: object) -> bool:
+    """Say whether a value of the environment is of the reference's kind: text, number, versions."""
+    if type(value) is not type(ours):
+        return False
+    return not isinstance(value, dict) or all(isinstance(v, str) for v in value.values())
 
 
 def _check_ids(grade: Grade, entries: list[dict], reference: Reference, cell: Cell) -> None:
@@ -481,14 +554,14 @@ def _verdict(ours: dict, measured: object) -> str:
     keys = ("relation", "tolerance", "refutes")
     try:
         return claims.judge(ours["reported"], ours["expected"], measured, *(ours[k] for k in keys))
-    except (TypeError, ValueError, RecursionError):
+    except ODD:
         return "failed"
 
 
 def _alike(ours: object, theirs: object) -> bool:
     if isinstance(ours, int | float) and not isinstance(ours, bool):
         number = isinstance(theirs, int | float) and not isinstance(theirs, bool)
-        return number and math.isfinite(theirs)
+        return number and -1e300 < theirs < 1e300
     if isinstance(ours, list):
         same = isinstance(theirs, list) and len(ours) == len(theirs)
         return same and all(map(_alike, ours, theirs))
@@ -510,19 +583,25 @@ def measured(claim: dict) -> str:
     """Return `claims.measured_text` of a claim, whatever its values are."""
     try:
         return shortened(claims.measured_text(claim))
-    except (TypeError, ValueError, KeyError, RecursionError):
+    except ODD:
         return shortened(claim["measured"])
 
 
 def _check_table(grade: Grade, entries: list[dict], data: dict, cell: Cell) -> None:
-    """Hold what people read against what machines read."""
+    """Hold what people read against what machines read, and that nothing else is to be read."""
+    beside = [kind for kind in data if kind not in (MIME, "text/plain", "text/html")]
+    for output in cell.outputs:
+        if output.get("data") is not data and output.get("name") != "stderr":
+            beside.append(output["output_type"])
+    if beside:
+        grade.add("table", f"more beside it: {shortened(', '.join(beside))}", cell)
     text = joined(data.get("text/plain", ""))
     masked = [
         e["id"] for e in entries if f"{e['id']} ⟨" in text and f"{e['id']} ⟨" not in e["note"]
     ]
     try:
         shown = claims.shown([claims.Claim(**entry) for entry in entries], masked)
-    except (TypeError, ValueError, KeyError, AttributeError, RecursionError) as error:
+    except ODD as error:
         grade.add("malformed claims", f"cannot be shown: {shortened(error)}", cell)
         return
     for kind, expected in shown.items():

@@ -4,7 +4,9 @@ JSON is parsed once and the few keys that grading needs are checked by hand: a v
 the notebook schema takes longer than everything else together, and stops at the first fault.
 """
 
+import collections
 import json
+import math
 import os
 import re
 import stat
@@ -20,6 +22,7 @@ OUTPUT_TEXTS = {
     "display_data": ("data",),
     "execute_result": ("data",),
 }
+OTHERS = {b"PK\3\4": "a zip archive", b"\x1f\x8b": "a gzip archive", b"%PDF": "a PDF"}
 # Control characters, signs that turn the writing direction, and halves of surrogate pairs.
 _UNSEEN = re.compile(
     "[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff]"
@@ -141,9 +144,27 @@ def parse(path: Path, content: bytes) -> Notebook:
         Unreadable: it is none; says of which class the failure is.
     """
     text = _text(content)
+    odd: list[str] = []
+
+    def constant(name: str) -> str:
+        odd.append(f"{name} is no number of JSON")
+        return name
+
+    def number(digits: str) -> float | str:
+        return float(digits) if math.isfinite(float(digits)) else constant(shortened(digits, 40))
+
+    def once(pairs: list[tuple[str, Any]]) -> dict:
+        # one reader takes the first value of a key, another the last
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            counts = collections.Counter(key for key, _ in pairs)
+            odd.append(f"the key {shortened(max(counts, key=counts.get))} twice in one object")
+        return found
+
     try:
-        odd_numbers: list[str] = []
-        document = json.loads(text, parse_constant=lambda name: odd_numbers.append(name) or name)
+        document = json.loads(
+            text, parse_constant=constant, parse_float=number, object_pairs_hook=once
+        )
     except RecursionError:
         raise Unreadable("too deep", "its JSON is nested too deeply") from None
     except ValueError as error:
@@ -156,8 +177,8 @@ def parse(path: Path, content: bytes) -> Notebook:
             "format", f"nbformat must be the number 4; got {shortened(repr(version))}. Save it anew"
         )
     problems = []
-    if odd_numbers:
-        problems.append(Problem("malformed", None, f"{odd_numbers[0]} is no number of JSON"))
+    if odd:
+        problems.append(Problem("malformed", None, odd[0]))
     if _SURROGATE.search(text) and _has_surrogates(document):
         problems.append(Problem("malformed", None, "halves of surrogate pairs in its text"))
         document = _without_surrogates(document)
@@ -190,6 +211,9 @@ def _content(path: Path) -> bytes:
 
 
 def _text(content: bytes) -> str:
+    for start, name in OTHERS.items():
+        if content.startswith(start):
+            raise Unreadable("not a notebook", f"{name}, under a name that ends in .ipynb")
     if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
         raise Unreadable("encoding", "UTF-16 or UTF-32, where notebooks are UTF-8")
     try:
@@ -212,7 +236,7 @@ def _notebook(path: Path, document: dict, problems: list[Problem]) -> Notebook:
     cells = [_cell(number, cell, problems) for number, cell in enumerate(raw, 1)]
     ours = metadata.get("hw4")
     seconds = ours.get("seconds") if isinstance(ours, dict) else None
-    if not isinstance(seconds, int | float) or isinstance(seconds, bool):
+    if type(seconds) not in (int, float) or not 0 <= seconds < 1e7:
         seconds = None
     return Notebook(path, cells, problems, seconds)
 
@@ -235,7 +259,9 @@ def _cell(number: int, raw: object, problems: list[Problem]) -> Cell:
     # Colab keeps the id in the metadata
     ids = [i for i in (raw.get("id"), metadata.get("id")) if isinstance(i, str)]
     cell = Cell(number, kind, ids[0] if ids else None, joined(part("source", str | list, "")), tags)
-    cell.source = "\n".join(line.rstrip() for line in cell.source.splitlines()).strip("\n")
+    # what ends a line for Python, and nothing else: it would hide code behind a comment's sign
+    lines = re.split("\r\n|\r|\n", cell.source)
+    cell.source = "\n".join(line.rstrip(" \t") for line in lines).strip("\n")
     if isinstance(raw.get("attachments"), dict):
         cell.attachments = raw["attachments"]
     if kind == "code":
