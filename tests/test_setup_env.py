@@ -7,7 +7,7 @@ import sys
 import time
 import venv as venv_module
 import zipfile
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 import pytest
 
@@ -244,6 +244,13 @@ def test_another_opencv_failure_is_shown(venv, monkeypatch):
     monkeypatch.setattr(setup_env, "quiet", lambda *command: answer(1, "numpy is too old"))
     with pytest.raises(SystemExit, match="import cv2 failed:\nnumpy is too old"):
         setup_env.use_headless_opencv_if_needed()
+
+
+def test_windows_keeps_programs_in_another_folder(monkeypatch):
+    monkeypatch.setattr(setup_env, "VENV", PureWindowsPath(r"C:\hw4\.venv"))
+    monkeypatch.setattr(setup_env.sys, "platform", "win32")
+    assert str(setup_env.python()) == r"C:\hw4\.venv\Scripts\python.exe"
+    assert not setup_env.has_nvidia_card()
 
 
 def test_unsupported_python_is_named(monkeypatch):

@@ -1,15 +1,17 @@
 """Pages: nothing of a notebook is executed or fetched, and a bad cell costs that cell alone."""
 
 import html.parser
+import itertools
 import re
 import shutil
 import subprocess
 import time
+from pathlib import PureWindowsPath
 
 import pytest
 
 from hw4.tools import offline_html, pages
-from hw4.tools.grade import grade_all
+from hw4.tools.grade import grade_all, label
 from hw4.tools.submission import Cell, Notebook
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -189,10 +191,8 @@ def test_tags_deep_inside_one_another_cost_that_output(vector):
 def test_a_page_that_takes_too_long_is_shown_as_it_is_written(monkeypatch):
     monkeypatch.setattr(offline_html, "LONGEST", -1)
     text = rendered(("markdown", "# one <b>"), ("code", "x = 1"))
-    assert (
-        '<section id="cell-1" class="markdown" aria-label="cell 1"><pre># one &lt;b&gt;</pre>'
-        in text
-    )
+    start = '<section id="cell-1" class="markdown" role="group" aria-label="cell 1">'
+    assert f"{start}<pre># one &lt;b&gt;</pre>" in text
     assert "<pre>x = 1</pre>" in text
 
 
@@ -233,19 +233,66 @@ def test_colours_of_a_traceback_are_kept():
     assert "\x1b" not in shown
 
 
+# --- the index ------------------------------------------------------------------------------
+
+
+def indexed(paths_and_notebooks, out):
+    report = pages.Pages(out)
+    for found, notebook in paths_and_notebooks:
+        report.add(found, notebook)
+    return report.finish()
+
+
+def test_a_screen_reader_finds_its_way(save, book, references, tmp_path):
+    broken = save(book, "b/broken.ipynb")
+    broken.write_text("{", encoding="utf-8")
+    index = indexed(grade_all([save(book), broken], references), tmp_path / "out")
+    for page in index.parent.glob("*.html"):
+        text = page.read_text(encoding="utf-8")
+        assert '<html lang="en">' in text
+        assert text.count("<main>") == 1
+        levels = [int(level) for level in re.findall(r"<h(\d)", text)]
+        assert levels[0] == 1, page
+        assert all(after <= before + 1 for before, after in itertools.pairwise(levels)), page
+        assert not re.search(r"<img(?![^>]* alt=)", text)
+    text = index.read_text(encoding="utf-8")
+    for name in ("question", "verdict"):
+        assert f'<label>{name} <select name="{name}">' in text
+    assert "<output aria-live='polite'>" in text
+    assert text.count("<th>") == 0  # every heading says whether it is a row's or a column's
+    for region in re.findall(r'<div class="wide"[^>]*>', text):
+        assert 'tabindex="0" role="region" aria-label=' in region
+
+
+def test_two_drives_share_no_folder():
+    drives = [PureWindowsPath(r"C:\a\q5.ipynb"), PureWindowsPath(r"D:\b\q5.ipynb")]
+    assert pages._shared(drives) is None
+    assert label(drives[0], None) == r"C:\a\q5.ipynb"
+    course = [PureWindowsPath(rf"C:\Course\{name}\q5.ipynb") for name in ("Ann", "BOB")]
+    assert label(course[1], pages._shared(course)) == r"BOB\q5.ipynb"
+    assert pages._shared([]) is None
+
+
+@pytest.mark.parametrize("stem", ["con", "NUL", "Com1", "lpt9"])
+def test_no_page_has_a_name_that_windows_keeps_for_itself(stem):
+    path = PureWindowsPath(rf"C:\Ann\{stem}.ipynb")
+    assert pages._page_name(path, {}) == f"Ann-{stem}.html"
+    assert pages._page_name(path.with_stem(f"{stem}x"), {}) == f"{stem}x.html"
+
+
 # --- in a browser ----------------------------------------------------------------------------
 
 browser = pytest.mark.skipif(not CHROMIUM, reason="no Chromium here")
 
 
-def opened(path, tmp_path, query=""):
+def opened(path, tmp_path, query="", what="--dump-dom"):
     """Open a page; return its document after scripts ran and the addresses it asked for."""
     log = tmp_path / f"net{time.monotonic_ns()}.json"
     command = [
         CHROMIUM, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-sync",
         "--disable-background-networking", "--disable-component-update", "--no-first-run",
         f"--user-data-dir={tmp_path / 'profile'}", f"--log-net-log={log}",
-        "--virtual-time-budget=4000", "--dump-dom", f"{path.as_uri()}{query}",
+        "--virtual-time-budget=4000", what, f"{path.as_uri()}{query}",
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     asked = set(re.findall(r"https?://[^\"\\ ]*attacker[^\"\\ ]*", log.read_text(errors="replace")))
@@ -286,10 +333,7 @@ def test_the_policy_alone_holds_what_the_list_would_let_through(tmp_path):
 
 @browser
 def test_the_filter_works_and_links_land(save, book, references, tmp_path):
-    report = pages.Pages(tmp_path / "out")
-    for found, notebook in grade_all([save(book)], references):
-        report.add(found, notebook)
-    index = report.finish()
+    index = indexed(grade_all([save(book)], references), tmp_path / "out")
     text, _ = opened(index, tmp_path)
     assert "7 of 7 claims" in text
     text, _ = opened(index, tmp_path, "?question=q7&verdict=confirmed")
@@ -298,3 +342,15 @@ def test_the_filter_works_and_links_land(save, book, references, tmp_path):
     assert sorted(hidden) == ["added", "corrected", "exceeded", "not run"]
     for name, place in re.findall(r'href="([\w-]+\.html)#([\w-]+)"', text):
         assert f'id="{place}"' in (index.parent / name).read_text(encoding="utf-8")
+
+
+@browser
+def test_paper_has_every_claim_whatever_the_filter_shows(save, book, references, tmp_path):
+    many = [save(book, f"student{number}/q7.ipynb") for number in range(20)]
+    index = indexed(grade_all(many, references), tmp_path / "out")
+    sheets = []
+    for query in ("", "?verdict=failed"):
+        path = tmp_path / f"print{len(sheets)}.pdf"
+        opened(index, tmp_path, query, f"--print-to-pdf={path}")
+        sheets.append(len(re.findall(rb"/Type\s*/Page\b", path.read_bytes())))
+    assert sheets[0] == sheets[1] > 5

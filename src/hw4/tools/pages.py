@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 import tempfile
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from hw4 import claims, runtime
 from hw4.tools import grade, offline_html
@@ -17,6 +17,8 @@ from hw4.tools.report import rows
 from hw4.tools.submission import Notebook, shortened, visible
 
 TITLE = "hw4 report"
+# No file of Windows is called so, whatever it ends in.
+RESERVED = re.compile("con|prn|aux|nul|(com|lpt)[0-9]", re.IGNORECASE)
 
 
 class Pages:
@@ -53,7 +55,8 @@ class Pages:
         title = label(found.path)
         head = f'<p><a href="index.html">All claims</a></p>{_problems(found)}'
         if notebook is None:
-            text = offline_html.document(title, f"<main>{head}<p>It cannot be shown.</p></main>")
+            words = f"<h1>{html.escape(title)}</h1><p>It cannot be shown.</p>"
+            text = offline_html.document(title, f"<main>{head}{words}</main>")
         else:
             text = offline_html.page(notebook, title, head)
         runtime.write_whole(self._partial / name, text.encode("utf-8", "replace"))
@@ -98,15 +101,15 @@ def _now() -> str:
     return f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC"
 
 
-def _page_name(path: Path, taken: dict) -> str:
+def _page_name(path: PurePath, taken: dict) -> str:
     """Return a file name from a path; two paths never share one, whatever the file system."""
     stem = path.stem
-    if any(name.lower() == f"{stem}.html".lower() for name in taken) or stem == "index":
+    taken_names = {"index.html", *(name.lower() for name in taken)}
+    if f"{stem}.html".lower() in taken_names or RESERVED.fullmatch(stem):
         stem = f"{path.parent.name}-{stem}"
     stem = re.sub(r"[^\w-]+", "-", stem, flags=re.ASCII)[:80] or "notebook"
     name, number = f"{stem}.html", 1
-    lowered = {"index.html", *(name.lower() for name in taken)}
-    while name.lower() in lowered:
+    while name.lower() in taken_names:
         number += 1
         name = f"{stem}-{number}.html"
     return name
@@ -117,7 +120,7 @@ def _page_name(path: Path, taken: dict) -> str:
 
 def _index(pages: dict[str, Grade]) -> str:
     grades = list(pages.values())
-    root = Path(os.path.commonpath([found.path.absolute().parent for found in grades] or ["."]))
+    root = _shared([found.path.absolute() for found in grades])
     labels = {name: label(found.path.absolute(), root) for name, found in pages.items()}
     body = [
         f"<main><h1>hw4: every claim, decided by code</h1><p>{html.escape(grade.summary(grades))}. "
@@ -130,6 +133,12 @@ def _index(pages: dict[str, Grade]) -> str:
         "</main>",
     ]
     return offline_html.document(TITLE, "\n".join(body), _SCRIPT, _STYLE)
+
+
+def _shared(paths: list[PurePath]) -> PurePath | None:
+    """Return the deepest folder that holds all paths, None without one: on two drives, say."""
+    folders = paths[0].parents if paths else ()
+    return next((f for f in folders if all(p.is_relative_to(f) for p in paths)), None)
 
 
 def _css(verdict: str) -> str:
@@ -299,6 +308,7 @@ td:nth-child(2), td.ok { min-width: 4rem } #claims td:nth-child(2) { min-width: 
 [hidden] { display: none }
 @media (max-width: 40rem) { main { padding: .5rem } th, td { padding: .25rem .3rem } }
 @media print { form { display: none } .wide { overflow: visible }
-  .bar span, .badge { print-color-adjust: exact } tr { break-inside: avoid } }
+  .bar span, .badge { print-color-adjust: exact } tr { break-inside: avoid }
+  #claims tbody tr { display: table-row } }
 """
 )
