@@ -17,6 +17,7 @@ from pathlib import Path
 from _results import write
 from hw4.runtime import NOTEBOOKS
 from hw4.tools.grade import References, grade_all
+from hw4.tools.pages import Pages
 
 COLUMNS = ("notebooks", "seconds", "ms a notebook", "peak memory of the process so far, MiB")
 
@@ -30,20 +31,26 @@ def copies(count, folder):
     return targets
 
 
-def rows(counts=(10, 100, 1_000)):
-    """One row a number of submissions; refuse a grade that finds nothing to hold."""
+def rows(counts=(10, 100, 1_000), pages=300):
+    """One row a number of submissions, one with their pages; refuse a grade that holds nothing."""
     references = References(NOTEBOOKS)
-    for count in counts:
+    for count, shown in [*((count, False) for count in counts), (pages, True)]:
         with tempfile.TemporaryDirectory() as folder:
             paths, held = copies(count, Path(folder)), 0
+            report = Pages(Path(folder, "html")) if shown else None
             start = time.perf_counter()
-            for grade, _ in grade_all(paths, references):
+            for grade, notebook in grade_all(paths, references):
                 held += bool(grade.claims)
+                if report:
+                    report.add(grade, notebook)
+            if report:
+                report.finish()
             seconds = time.perf_counter() - start
         if held != count:
             raise AssertionError(f"grades must have claims; got {held} of {count}. Read one.")
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # KiB on Linux
-        yield [f"{count:,}", f"{seconds:.2f}", f"{1e3 * seconds / count:.1f}", f"{peak:.0f}"]
+        name = f"{count:,}" + " with their HTML" * shown
+        yield [name, f"{seconds:.2f}", f"{1e3 * seconds / count:.1f}", f"{peak:.0f}"]
 
 
 if __name__ == "__main__":

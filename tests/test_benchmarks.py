@@ -48,8 +48,8 @@ def test_tracing_beside_building_and_growing(script):
 
 
 def test_grading_more_takes_no_more_a_notebook(script):
-    few, many = script("grading").rows((7, 70))
-    assert (few[0], many[0]) == ("7", "70")
+    few, many, shown = script("grading").rows((7, 70), pages=7)
+    assert (few[0], many[0], shown[0]) == ("7", "70", "7 with their HTML")
     assert float(many[2]) < 5 * float(few[2])  # a square law would give 10
     assert float(many[3]) < 2 * float(few[3])
 

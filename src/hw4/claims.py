@@ -118,15 +118,16 @@ class Claims:
         self, id, statement, *, reported, measured, mark=None, tolerance=0, unit="", note=""
     ) -> None:
         """Hold `measured` == `mark`, the reported value by default, to within `tolerance`."""
-        self._decide(id, statement, reported, mark, measured, "equal", tolerance, False, unit, note)
+        about = {"tolerance": tolerance, "unit": unit, "note": note}
+        self._decide(id, statement, reported, measured, mark, "equal", **about)
 
     def at_least(self, id, statement, *, reported, measured, mark=None, unit="", note="") -> None:
         """Hold `measured` >= `mark`; the mark is the reported number unless another is given."""
-        self._decide(id, statement, reported, mark, measured, "at_least", 0, False, unit, note)
+        self._decide(id, statement, reported, measured, mark, "at_least", unit=unit, note=note)
 
     def at_most(self, id, statement, *, reported, measured, mark=None, unit="", note="") -> None:
         """Hold `measured` <= `mark`; the mark is the reported number unless another is given."""
-        self._decide(id, statement, reported, mark, measured, "at_most", 0, False, unit, note)
+        self._decide(id, statement, reported, measured, mark, "at_most", unit=unit, note=note)
 
     def corrected(
         self,
@@ -142,17 +143,15 @@ class Claims:
         note="",
     ) -> None:
         """Refute `reported`: `measured` holds `relation` to `expected`, `reported` does not."""
-        self._decide(
-            id, statement, reported, expected, measured, relation, tolerance, True, unit, note
-        )
+        about = {"tolerance": tolerance, "unit": unit, "note": note}
+        self._decide(id, statement, reported, measured, expected, relation, refutes=True, **about)
 
     def added(
         self, id, statement, *, measured, mark, relation="at_least", tolerance=0, unit="", note=""
     ) -> None:
         """Add a finding on which the report said nothing: `measured` holds `relation` to `mark`."""
-        self._decide(
-            id, statement, None, mark, measured, relation, tolerance, False, unit, note, added=True
-        )
+        about = {"tolerance": tolerance, "unit": unit, "note": note}
+        self._decide(id, statement, None, measured, mark, relation, added=True, **about)
 
     def not_run(self, id, statement, *, reported, reason: str) -> None:
         """Record that a claim could not be decided here, and why."""
@@ -182,11 +181,12 @@ class Claims:
         id,
         statement,
         reported,
-        expected,
         measured,
+        expected,
         relation,
-        tolerance,
-        refutes,
+        *,
+        tolerance=0,
+        refutes=False,
         unit,
         note,
         added=False,

@@ -66,8 +66,8 @@ def path_setting(variable: str) -> Path | None:
     except (OSError, RuntimeError, ValueError) as error:  # none there, no such user, a NUL inside
         reason = getattr(error, "strerror", None) or error
         raise ValueError(
-            f"{variable} must be an existing path; got {_short(value)} ({reason}). Correct it, or "
-            "unset it to go on without."
+            f"{variable} must be an existing path; got {cut(repr(value), 80)} ({reason}). "
+            "Correct it, or unset it to go on without."
         ) from error
     return path
 
@@ -106,13 +106,18 @@ def integer(name: str, value, low: int, high: int | None = None, cure: str = "Co
         number = None
     if number is None or number < low or (high is not None and number > high):
         wanted = f"of at least {low}" if high is None else f"from {low} to {high}"
-        raise ValueError(f"{name} must be an integer {wanted}; got {_short(value)}. {cure}")
+        shown = cut(repr(value), 80)
+        raise ValueError(f"{name} must be an integer {wanted}; got {shown}. {cure}")
     return number
 
 
-def _short(value) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
+def cut(text: str, most: int = 200) -> str:
+    """Return a text for a message, without its end where it is longer than `most` signs.
+
+    >>> cut("0123456789", most=6)
+    '012...'
+    """
+    return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
 def write_whole(path: str | Path, content: str | bytes, durable: bool = True) -> Path:

@@ -55,7 +55,7 @@ def test_rows_show_every_hyperparameter_and_say_what_failed():
 
 
 def test_the_reported_winner_is_described_like_ours():
-    theirs = reported.describe_best()
+    theirs = analysis.describe(reported.BEST, reported.network(reported.BEST))
     assert theirs.keys() == analysis.describe(VALUES).keys()
     assert (theirs["filters"], theirs["neurons"]) == ("128/64/256", "256/256/160/256")
     assert (theirs["dropout conv"], theirs["dropout dense"]) == ("0.2/0.4/0.0", "0.3/0.2/0.2/0.3")

@@ -78,7 +78,8 @@ def validate(raw: pd.DataFrame, name: str = "table") -> pd.DataFrame:
     if absent:
         raise ValueError(
             f"{name} must have the columns {', '.join(COLUMNS)}; got "
-            f"{_cut(', '.join(raw.columns))}, without {', '.join(absent)}. Rename or add them."
+            f"{runtime.cut(', '.join(raw.columns))}, without {', '.join(absent)}. "
+            "Rename or add them."
         )
     repeated = [column for column in COLUMNS if list(raw.columns).count(column) > 1]
     if repeated:
@@ -201,11 +202,7 @@ def _refuse(wrong, values, expectation: str, name: str, labels=None) -> None:
 
 def _shown(value) -> str:
     """Write 1.5 and not np.float64(1.5)."""
-    return _cut(repr(value.item() if isinstance(value, np.generic) else value))
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= 200 else f"{text[:200]}..."
+    return runtime.cut(repr(value.item() if isinstance(value, np.generic) else value))
 
 
 def _numbers(values: pd.Series, low: float, high: float, name: str) -> pd.Series:
@@ -255,7 +252,7 @@ def _parsed(values: pd.Series, name: str, day_first: bool) -> pd.Series:
     except ValueError as error:
         zones = values.astype(str).str.extract(r":\d\d(?:\.\d+)? ?([^\d:.\s].*)$")[0].fillna("none")
         first = zones.drop_duplicates()
-        shown = ", ".join(f"{_cut(zone)} in row {row}" for row, zone in first[:3].items())
+        shown = ", ".join(f"{runtime.cut(zone)} in row {row}" for row, zone in first[:3].items())
         raise ValueError(
             f"{name}: {values.name} must have one time zone or none; got {shown}. Write all dates "
             "in local standard time without a zone."

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from hw4 import runtime
 from hw4.radiographs import files
 from hw4.radiographs.phantom import CSV_NAME, FRACTURE_CLASS
 
@@ -34,7 +35,7 @@ def read_table(path: Path, problems: dict[str, list[str]]) -> dict[str, tuple[in
     if lacking:
         raise ValueError(
             f"{CSV_NAME} must have the columns filestem and fracture_visible, once each; got "
-            f"{_shown(header)}. Restore the published table."
+            f"{runtime.cut(', '.join(header) or 'nothing')}. Restore the published table."
         )
     found: dict[str, tuple[int, str] | None] = {}
     for line, fields in rows:
@@ -129,11 +130,6 @@ def _text(path: Path, problems: dict[str, list[str]]) -> str:
         line = content.count(b"\n", 0, error.start) + 1
         problems["text that is not UTF-8"].append(f"line {line}")
         return content.decode("latin-1")
-
-
-def _shown(header: list[str]) -> str:
-    text = ", ".join(header) or "nothing"
-    return text if len(text) <= 200 else f"{text[:197]}..."
 
 
 def read_boxes(path: Path) -> tuple[list[tuple[float, ...]], list[str]]:

@@ -93,8 +93,8 @@ def _parser() -> argparse.ArgumentParser:
     grade.add_argument("--rerun", action="store_true", help="execute every notebook again")
     grade.add_argument("--workers", type=int, metavar="N", help="processes of --rerun")
     grade.add_argument("--scheduler", metavar="ADDRESS", help="a Dask cluster for --rerun")
-    grade.add_argument("--seconds", type=float, default=1800, help="limit of --rerun a notebook")
-    grade.add_argument("--memory", type=float, default=16, help="the same, GiB of address space")
+    grade.add_argument("--seconds", type=float, help="limit of --rerun a notebook")
+    grade.add_argument("--memory", type=float, help="the same, GiB of address space")
     grade.set_defaults(run=_grade)
     for command in (report, grade):
         command.add_argument("--json", action="store_true", help="print everything as JSON")
@@ -195,14 +195,15 @@ def _rerun(options, paths: list[Path]) -> dict:
     from hw4.tools import rerun
     from hw4.tools.grade import References, label
 
+    limits = {}
     for name in ("workers", "seconds", "memory"):
-        value = getattr(options, name)
-        if value is not None and not 0 < value < float("inf"):
-            raise ValueError(f"{name} must be a positive number; got {value}. Correct it.")
+        if (value := getattr(options, name)) is not None:
+            limits[name] = value
+            if not 0 < value < float("inf"):
+                raise ValueError(f"{name} must be a positive number; got {value}. Correct it.")
     references = References(options.reference or runtime.NOTEBOOKS)
     again = {}
-    limits = options.workers, options.scheduler, options.seconds, options.memory
-    for path, found in rerun.run(paths, references, *limits):
+    for path, found in rerun.run(paths, references, scheduler=options.scheduler, **limits):
         again[path] = found
         print(f"re-run {len(again)}/{len(paths)}: {label(path)}", file=sys.stderr, flush=True)
     return again

@@ -249,8 +249,7 @@ def _function_off(function, calls: list) -> str:
 
 
 def _short(value) -> str:
-    text = " ".join(repr(value).split())
-    return text if len(text) <= 40 else f"{text[:37]}..."
+    return runtime.cut(" ".join(repr(value).split()), 40)
 
 
 def difference(given, wanted) -> str:

@@ -6,11 +6,19 @@ import keras_tuner
 import numpy as np
 from scipy import stats
 
+from hw4 import conv_shapes as cs
 from hw4.tuning import reported, space
 from hw4.tuning.ask_tell import best
 from hw4.tuning.space import macs
 
 PERMUTATIONS = 20_000
+# What every layer may have of its own, and the number of such layers.
+LAYERS = {
+    "filters": "conv_layers",
+    "neurons": "dense_layers",
+    "dropout_conv": "conv_layers",
+    "dropout_dense": "dense_layers",
+}
 SINGLE = (
     "conv_layers",
     "dropout_conv",
@@ -55,7 +63,7 @@ def first_trials(log: list[dict]) -> list[dict]:
 
 def features(values) -> dict:
     """Return what a log is analysed by: every single hyperparameter, mean widths, and the cost."""
-    means = {f"mean {name}": float(np.mean(found)) for name, found in _widths(values).items()}
+    means = {f"mean {name}": float(np.mean(_each(values, name))) for name in ("filters", "neurons")}
     return {name: values[name] for name in SINGLE} | means | {"MACs, millions": macs(values) / 1e6}
 
 
@@ -131,12 +139,10 @@ def every_value(log: list[dict], winner: dict, limits: dict[str, int]) -> list[d
 
 def _as_reported(name: str) -> str:
     """Return what the report's best trial had for a hyperparameter of ours."""
-    best_trial = reported.BEST
-    if name in ("dropout_conv", "dropout_dense"):
-        return reported.describe_best()[name.replace("_", " ")]
-    if name == "optimizer":
-        return "adam, not searched"
-    return str(best_trial.get(name, "no such layer"))
+    described = describe(reported.BEST, reported.network(reported.BEST))
+    if name in ("dropout_conv", "dropout_dense", "optimizer"):
+        return described[name.replace("_", " ")]
+    return str(reported.BEST.get(name, "no such layer"))
 
 
 def _rank(column: list, scores: np.ndarray) -> tuple[float, float]:
@@ -179,22 +185,29 @@ def _score(record: dict) -> float:
     return math.nan if record["score"] is None else record["score"]
 
 
-def _widths(values) -> dict[str, list[int]]:
-    """Return the filters of every convolution and the neurons of every dense layer, in order."""
-    return {
-        name: [values[f"{name}_{i}"] for i in range(1, values[count] + 1)]
-        for name, count in (("filters", "conv_layers"), ("neurons", "dense_layers"))
-    }
+def _each(values, name: str) -> list:
+    """Return a hyperparameter of every layer, in order, or the one that all layers share."""
+    if name in values:
+        return [values[name]]
+    return [values[f"{name}_{i}"] for i in range(1, values[LAYERS[name]] + 1)]
 
 
-def describe(values) -> dict[str, str]:
-    """Return a choice as readable cells; filters and neurons are joined by slashes."""
-    return {name: "/".join(map(str, found)) for name, found in _widths(values).items()} | {
-        "dropout conv": f"{values['dropout_conv']:.1f}",
-        "dropout dense": f"{values['dropout_dense']:.1f}",
-        "optimizer": values["optimizer"],
+def describe(values, layers: list | None = None) -> dict[str, str]:
+    """Return a choice as readable cells; what every layer has of its own is joined by slashes.
+
+    Args:
+        values: a choice from our space, or one from the report's.
+        layers: its network as `conv_shapes` values, if it is the report's.
+    """
+    cells = {}
+    for name in LAYERS:
+        spec = ".1f" if name.startswith("dropout") else "d"
+        cells[name.replace("_", " ")] = "/".join(f"{x:{spec}}" for x in _each(values, name))
+    rows = cs.trace(layers or space.network(values), space.INPUT_SHAPE)
+    return cells | {
+        "optimizer": values.get("optimizer", "adam, not searched"),
         "learning rate": f"{values['learning_rate']:.1e}",
-        "MACs": f"{macs(values) / 1e6:.1f} M",
+        "MACs": f"{sum(row.macs for row in rows) / 1e6:.1f} M",
     }
 
 

@@ -91,22 +91,6 @@ def obstacle(values) -> cs.ShapeError | None:
     return None
 
 
-def describe_best() -> dict[str, str]:
-    """Return the reported winner as `analysis.describe` returns ours."""
-    rows = cs.trace(network(BEST), INPUT_SHAPE)
-    return {
-        "filters": "/".join(str(BEST[f"filters_{i}"]) for i in each(BEST["conv_layers"])),
-        "neurons": "/".join(str(BEST[f"neurons_{i}"]) for i in each(BEST["dense_layers"])),
-        "dropout conv": "/".join(str(BEST[f"dropout_conv_{i}"]) for i in each(BEST["conv_layers"])),
-        "dropout dense": "/".join(
-            str(BEST[f"dropout_dense_{i}"]) for i in each(BEST["dense_layers"])
-        ),
-        "optimizer": "adam, not searched",
-        "learning rate": f"{BEST['learning_rate']:.1e}",
-        "MACs": f"{sum(row.macs for row in rows) / 1e6:.1f} M",
-    }
-
-
 def build(values, initializer: str = "glorot_uniform") -> keras.Model:
     """Return the compiled network of a reported choice, or raise what Keras raises."""
     kinds, layers = keras.layers, [keras.Input(INPUT_SHAPE)]
