@@ -179,7 +179,8 @@ def _overview(pages: dict[str, Grade], labels: dict[str, str]) -> str:
             f'<tr><th scope="row"><a href="{name}">{html.escape(labels[name])}</a></th>'
             f"<td>{found.question or 'unknown'}</td>"
             f'<td class="{found.status}">{found.status}</td><td>{_bar(found)}</td>'
-            f"<td>{len(found.problems) or ''}</td><td>{seconds}</td><td>{run}</td></tr>"
+            f"<td>{len(found.problems) or ''}</td><td>{seconds}</td>"
+            f"<td><small>{run}</small></td></tr>"
         )
     heads = ("notebook", "question", "status", "verdicts", "problems", "time", "run with")
     head = "".join(f'<th scope="col">{title}</th>' for title in heads)
@@ -302,9 +303,9 @@ main { max-width: 84rem }
   text-align: center; overflow: hidden }
 form { position: sticky; top: 0; background: var(--paper); padding: .5rem 0 }
 select { font: inherit; padding: .2rem .4rem }
-td { overflow-wrap: anywhere; min-width: 7rem } td:last-child { min-width: 16rem }
-#claims td:last-child { min-width: 7rem } td.unreadable { white-space: nowrap }
-td:nth-child(2), td.ok { min-width: 4rem } #claims td:nth-child(2) { min-width: 14rem }
+td { overflow-wrap: anywhere; min-width: 4rem } td:last-child { min-width: 20rem }
+#claims td { min-width: 7rem } #claims td:nth-child(2) { min-width: 14rem }
+td.unreadable { white-space: nowrap }
 [hidden] { display: none }
 @media (max-width: 40rem) { main { padding: .5rem } th, td { padding: .25rem .3rem } }
 @media print { form { display: none } .wide { overflow: visible }
