@@ -29,7 +29,10 @@ def test_piped_report_is_plain_tab_separated_text(committed, capsys):
 
 def test_json_report_has_the_schema_of_grading(committed, capsys):
     assert cli.main(["report", "--json"]) == 0
-    (found,) = json.loads(capsys.readouterr().out)["submissions"]
+    out = capsys.readouterr().out
+    assert out.isascii()  # a terminal of another locale would replace what it lacks
+    (found,) = json.loads(out)["submissions"]
+    assert "⟨0.7⟩" in found["claims"][2]["note"]
     assert found["question"] == "q7"
     assert len(found["claims"]) == 7
 

@@ -19,7 +19,7 @@ EXPORTED = (
 
 
 def as_json(grades: list[Grade]) -> str:
-    """Return the grades as JSON of the documented schema."""
+    """Return the grades as JSON of the documented schema, in signs that every locale can print."""
     submissions = [
         {
             "path": label(found.path),
@@ -31,7 +31,7 @@ def as_json(grades: list[Grade]) -> str:
         for found in grades
     ]
     content = {"schema_version": SCHEMA_VERSION, "submissions": submissions}
-    return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
+    return json.dumps(content, indent=1, allow_nan=False)
 
 
 def as_csv(grades: list[Grade]) -> str:
