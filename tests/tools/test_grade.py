@@ -135,11 +135,17 @@ def own_cell(book):
     add(book, 3, OWN, "yours")
 
 
+def own_solution(book):
+    cell(book, 7).update(source="total = sum([1, 1])", metadata={"tags": ["yours"]})
+    add(book, 8, 'from hw4.tools import selfcheck\n\nselfcheck.check("q7", 1, globals())', "yours")
+
+
 @pytest.mark.parametrize(
     "change",
     [
         other_numbers, constants, yours, without_ids, ids_of_colab, lists_of_lines,
         windows_line_ends, a_warning_on_stderr, another_machine, remarks, own_cell,
+        own_solution,
     ],
     ids=lambda change: change.__name__,
 )  # fmt: skip

@@ -193,20 +193,21 @@ def _compare_cells(
         if id(cell) not in paired:
             first = shortened(cell.source.splitlines()[0], 80)
             grade.add("missing cell", f"cell {cell.number} of the reference is missing: {first}")
-    own = [theirs for ours, theirs in pairs if _is_own(ours, theirs)]
+    own = [(theirs, ours.source) for ours, theirs in pairs if _is_own(ours, theirs)]
     for cell in notebook.code:
         if id(cell) in paired:
             continue
         if "yours" in cell.tags:
-            own.append(cell)
+            own.append((cell, ""))
             grade.notes.append(f"cell {cell.number} is the author's own:\n{_quoted(cell.source)}")
         else:
             grade.add("added cell", f"not in the reference:\n{_quoted(cell.source)}", cell)
-    others = [(cell.number, cell.source) for cell in notebook.code if cell not in own]
-    for cell in own:
-        above = [source for number, source in others if number < cell.number]
-        below = [source for number, source in others if number > cell.number]
-        if reach := own_cells.reach(cell.source, above, below):
+    theirs_alone = {id(cell) for cell, _ in own}
+    rest = [(cell.number, cell.source) for cell in notebook.code if id(cell) not in theirs_alone]
+    for cell, instead in own:
+        above = [source for number, source in rest if number < cell.number]
+        below = [source for number, source in rest if number > cell.number]
+        if reach := own_cells.reach(cell.source, above, below, instead):
             text = f"the author's own, but {shortened(reach)}:\n{_quoted(cell.source)}"
             grade.add("added cell", text, cell)
     place = {id(cell): index for index, cell in enumerate(reference.notebook.code)}

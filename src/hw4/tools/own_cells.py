@@ -5,6 +5,7 @@ well enough is not found here: the report shows these cells to the grader, to be
 """
 
 import ast
+import re
 import symtable
 from collections.abc import Iterable, Iterator
 
@@ -22,13 +23,21 @@ CHANGING = {
 }  # fmt: skip
 
 
-def reach(source: str, before: list[str], after: list[str]) -> str:
+# The self-checks that `student` writes.
+CHECK = re.compile(
+    r"from hw4\.tools import selfcheck\n\n"
+    r"selfcheck\.(check\(\"q\d\", \d+, globals\(\)\)|check_claims\(\w+\))"
+)
+
+
+def reach(source: str, before: list[str], after: list[str], instead: str = "") -> str:
     """Say how a cell changes what later cells read, "" where it does not.
 
     Args:
         source: of the cell.
         before: sources of the reference's cells above it, whose imports it may repeat.
         after: sources of the reference's cells below it.
+        instead: source of the reference's cell in whose place it stands: what that sets, it may.
 
     >>> claim = ["claims.equal(measured=accuracy)"]
     >>> reach("mine = [accuracy]; mine.append(3)", [], claim)
@@ -38,14 +47,17 @@ def reach(source: str, before: list[str], after: list[str]) -> str:
     >>> reach("from hw4 import claims as c; c.judge = print", [], claim)
     'it changes c.judge'
     """
+    if CHECK.fullmatch(source):
+        return ""
     try:
         tree = ast.parse(source)
-        return next(_harm(tree, source, before, after), "")
+        needed = _needed(after) - _bound(symtable.symtable(instead, "cell", "exec"))
+        return next(_harm(tree, source, before, needed), "")
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return "it is no plain Python"
 
 
-def _harm(tree: ast.Module, source: str, before: list[str], after: list[str]) -> Iterator[str]:
+def _harm(tree: ast.Module, source: str, before: list[str], needed: set[str]) -> Iterator[str]:
     above = [node for part in before for node in _imports(_parsed(part))]
     known = {ast.dump(node): _names(node) for node in above}
     imports = _imports(tree)
@@ -57,17 +69,16 @@ def _harm(tree: ast.Module, source: str, before: list[str], after: list[str]) ->
             modules = [node.module or "."]
         yield from (f"it imports {name}" for name in modules if name.split(".")[0] in MODULES)
     repeated = set().union(*(_names(node) for node in imports if ast.dump(node) in known))
-    needed = _needed(after)
     for name in sorted((_bound(symtable.symtable(source, "cell", "exec")) - repeated) & needed):
         yield f"it sets {name}"
-    made, modules = set(_made(tree)), set().union(*known.values(), *map(_names, imports))
+    made, imported = set(_made(tree)), set().union(*known.values(), *map(_names, imports))
     for node in ast.walk(tree):
         if isinstance(node, ast.Name) and node.id in POWERS:
             yield f"it uses {node.id}"
         if isinstance(node, ast.Attribute) and node.attr.startswith("__"):
             yield f"it uses {node.attr}"
         if isinstance(node, ast.Attribute | ast.Subscript) and (root := _root(node)) not in made:
-            changing = getattr(node, "attr", "") in CHANGING and root in needed - modules
+            changing = getattr(node, "attr", "") in CHANGING and root in needed - imported
             if changing or not isinstance(node.ctx, ast.Load):
                 yield f"it changes {ast.unparse(node)}"
 
