@@ -112,3 +112,26 @@ def test_times_are_paired_and_the_first_round_is_not_counted():
     assert calls == ["quick", "slow"] * 4
     assert (table[:, 1] >= 0.01).all()
     assert (table < 0.5).all()
+
+
+def test_operations_of_batch_norm_are_those_counted_by_hand():
+    def batch_norm(x):
+        centred = x - x.mean(axis=0)  # a sum, 4 divisions, a difference
+        variance = (centred**2).sum(axis=0) / len(x)  # a square, a sum, 4 divisions
+        return centred / np.sqrt(variance + 1e-3)  # 4 additions, 4 roots, a division
+
+    assert measure.operations(batch_norm, np.ones((10, 4))) == 5 * 40 + 4 * 4
+
+
+def test_operations_count_in_place_and_outer_work_and_leave_the_input_alone():
+    x = np.arange(6.0).reshape(2, 3)
+
+    def work(a):
+        b = a * 2
+        b += 1
+        np.exp(b, out=b)
+        return b
+
+    assert measure.operations(work, x) == 18
+    assert measure.operations(lambda a: np.ones(3) + a[:1, 0], x) == 3
+    assert (x == np.arange(6.0).reshape(2, 3)).all()

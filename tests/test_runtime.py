@@ -112,6 +112,12 @@ def test_batched_gives_every_sample_once_in_order():
         assert data.options().autotune.enabled is False
 
 
+@pytest.mark.parametrize(("backend", "steps"), [("tensorflow", 20), ("torch", 1), ("jax", 1)])
+def test_steps_run_together_only_where_that_saves_time(monkeypatch, backend, steps):
+    monkeypatch.setattr(keras.backend, "backend", lambda: backend)
+    assert runtime.steps_together(20) == steps
+
+
 def test_watched_is_false_for_batch_runs_and_true_in_a_live_notebook(monkeypatch):
     monkeypatch.delenv("JPY_SESSION_NAME", raising=False)
     assert runtime.watched() is sys.stderr.isatty()

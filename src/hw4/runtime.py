@@ -276,6 +276,17 @@ def batched(x, y, batch_size: int) -> dict:
     return {"x": data.with_options(options)}
 
 
+def steps_together(most: int) -> int:
+    """Return Keras' `steps_per_execution`: `most` on TensorFlow, 1 where it saves nothing.
+
+    A step of a small network takes less time than Python takes to start it. Numbers do not change.
+    The PyTorch backend refuses more than 1.
+    """
+    import keras
+
+    return most if keras.backend.backend() == "tensorflow" else 1
+
+
 @functools.cache
 def _configure(backend: str, threads: int | None) -> None:
     """Settings of a process that the backend takes once, before it computes anything."""

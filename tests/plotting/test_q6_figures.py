@@ -1,5 +1,6 @@
 """Figures of question 6: what is on the Axes, not how it looks."""
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
@@ -56,3 +57,19 @@ def test_convergence_marks_only_the_runs_that_arrived_in_the_colour_of_their_net
         "slow, 1 seeds",
     ]
     assert (ax.get_ylabel(), ax.get_title()) == ("accuracy", "t")
+
+
+def test_a_feature_as_wide_as_the_root_of_eps_leaves_with_71_percent():
+    ax = normalisation.shrinkage(1e-2)
+    curve = next(line for line in ax.lines if line.get_label() == "eps = 1e-02")
+    x, y = curve.get_data()
+    assert np.interp(0.1, x, y) == pytest.approx(np.sqrt(0.5), abs=1e-3)
+    assert y[[0, -1]] == pytest.approx([1e-3, 1], rel=1e-3)
+
+
+def test_the_slider_redraws(monkeypatch):
+    shown = []
+    monkeypatch.setattr(plt, "show", lambda: shown.append(plt.gca().get_legend().get_texts()[1]))
+    slider = normalisation.explorer().widget.children[0]
+    slider.value = -8
+    assert [text.get_text() for text in shown] == ["eps = 1e-03", "eps = 1e-08"]

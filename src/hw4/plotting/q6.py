@@ -1,5 +1,7 @@
 """Figures of question 6."""
 
+from collections.abc import Callable
+
 import matplotlib.pyplot as plt
 import numpy as np
 
@@ -78,3 +80,39 @@ def convergence(histories, goal, *, ylabel, title="", ax=None, **figure) -> plt.
     ax.set(xlabel="batches", ylabel=ylabel, title=title)
     ax.legend(loc="lower right")
     return ax
+
+
+def shrinkage(eps: float, ax=None) -> plt.Axes:
+    """Draw with which deviation, s / sqrt(s² + eps), a feature of deviation s leaves batch norm."""
+    ax = new_axes(ax)
+    deviations = 10.0 ** np.linspace(-4, 1, 101)
+    ax.axhline(1, color=GREY, linestyle="--", linewidth=1, label="promised")
+    ax.plot(deviations, deviations / np.sqrt(deviations**2 + eps), label=f"eps = {eps:.0e}")
+    ax.axvline(np.sqrt(eps), color=GREY, linestyle=":", linewidth=1, label="square root of eps")
+    ax.set(
+        xscale="log",
+        xlim=(deviations[0], deviations[-1]),
+        ylim=(0, 1.1),
+        xlabel="deviation of the input",
+        ylabel="deviation of the output",
+        title="What eps leaves of a feature of small scale",
+    )
+    ax.minorticks_off()
+    ax.legend()
+    return ax
+
+
+def explorer() -> Callable:
+    """Show a slider for eps beside `shrinkage`, in a live notebook.
+
+    Returns:
+        The drawing function; its `widget` holds the slider.
+    """
+    import ipywidgets
+
+    @ipywidgets.interact(exponent=(-8, 0))
+    def draw(exponent=-3) -> None:
+        shrinkage(10.0**exponent)
+        plt.show()
+
+    return draw

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras import layers
 
-from hw4.runtime import integer
+from hw4.runtime import integer, steps_together
 
 KINDS = {"SimpleRNN": layers.SimpleRNN, "GRU": layers.GRU, "LSTM": layers.LSTM}
 READERS = ("last", "max", "every")
@@ -104,7 +104,7 @@ class Trainer:
 
     The training step is traced once, which takes TensorFlow longer than some hundred runs of it in
     networks this small; and sixteen batches run in one call, which halves the time again. Neither
-    changes a number. The PyTorch backend refuses the sixteen.
+    changes a number.
 
     Args:
         build: makes a new network with fresh weights.
@@ -124,9 +124,8 @@ class Trainer:
     ) -> None:
         self.build, self.batch_size = build, integer("batch_size", batch_size, 1)
         self._traced = build()
-        together = 16 if keras.backend.backend() == "tensorflow" else 1
         optimizer = keras.optimizers.Adam(**adam)
-        self._traced.compile(optimizer, loss, steps_per_execution=together)
+        self._traced.compile(optimizer, loss, steps_per_execution=steps_together(16))
         optimizer.build(self._traced.trainable_variables)
         self._start = [
             keras.ops.convert_to_numpy(keras.ops.copy(variable)) for variable in optimizer.variables
