@@ -1,12 +1,10 @@
-"""Peak memory of reading as many radiographs as GRAZPEDWRI-DX has, at the size the task wants.
+"""Peak memory of reading radiographs, up to as many as GRAZPEDWRI-DX has, at the task's size.
 
-python benchmarks/radiographs_memory.py [images]; draws 64 phantom files in a temporary folder and
-links them under as many names as are wanted, then a fresh process checks, splits and streams all
-of them in batches of 64 at 224 pixels.
+    python benchmarks/radiographs_memory.py [counts]
 
-Last shown:
-2,000 phantom files read in 7 s, peak memory 129 MB
-20,327 phantom files read in 55 s, peak memory 143 MB (2 cores, shared with other work)
+Links 64 phantom files under as many names as are wanted; then a fresh process checks, splits and
+streams all of them in batches of 64 at 224 pixels. The peak must not grow with the number of
+files, and stay below 2 GB in any case.
 """
 
 import os
@@ -16,9 +14,11 @@ import tempfile
 import time
 from pathlib import Path
 
+from _results import write
 from hw4 import radiographs
 
-LIMIT = 2 * 1024  # MB
+COLUMNS = ("files", "seconds", "ms a file", "peak memory, MiB")
+LIMIT = 2 * 1024  # MiB
 READ = """
 import resource, sys
 from hw4 import radiographs
@@ -31,21 +31,27 @@ print(read, round(peak), len(data.problems))
 """
 
 
-def main(images: int) -> int:
-    """Print one line; return 1 when the peak reaches 2 GB or an image is missing."""
-    with tempfile.TemporaryDirectory() as folder:
-        folder = _many(Path(folder), images)
-        start = time.perf_counter()
-        answer = subprocess.run(
-            [sys.executable, "-c", READ, folder], check=True, capture_output=True, text=True
-        )
-        seconds = time.perf_counter() - start
-    read, peak, problems = map(int, answer.stdout.split())
-    print(f"{read:,} phantom files read in {seconds:.0f} s, peak memory {peak:,} MB")
-    return 1 if peak >= LIMIT or read != images or problems else 0
+def rows(counts=(2_000, 6_000, 20_327)):
+    """One row a number of files; refuse a file that is left out, and a peak of 2 GB."""
+    for count in counts:
+        with tempfile.TemporaryDirectory() as folder:
+            folder = many(Path(folder), count)
+            start = time.perf_counter()
+            answer = subprocess.run(
+                [sys.executable, "-c", READ, folder], check=True, capture_output=True, text=True
+            )
+            seconds = time.perf_counter() - start
+        read, peak, problems = map(int, answer.stdout.split())
+        if read != count or problems or peak >= LIMIT:
+            raise AssertionError(
+                f"all of {count} files must be read in {LIMIT} MiB; got {read}, {problems} kinds "
+                f"of problems and {peak} MiB. Read the table of problems."
+            )
+        yield [f"{count:,}", f"{seconds:.1f}", f"{1e3 * seconds / count:.2f}", f"{peak:,}"]
 
 
-def _many(folder: Path, images: int) -> Path:
+def many(folder: Path, images: int) -> Path:
+    """Return a folder with so many files, links to 64 drawn ones, and their table."""
     drawn = radiographs.load(radiographs.write_phantom(folder / "drawn", 64, seed=7, size=96))
     many = folder / "many"
     many.mkdir()
@@ -59,4 +65,7 @@ def _many(folder: Path, images: int) -> Path:
 
 
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1]) if len(sys.argv) > 1 else 20_327))
+    counts = [int(count) for count in sys.argv[1:]]
+    table = list(rows(counts) if counts else rows())
+    notes = "A fresh process each; the seconds include its start."
+    write("radiographs_memory.py", ("numpy",), table, COLUMNS, notes)

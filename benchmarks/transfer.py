@@ -1,18 +1,15 @@
-"""One epoch of a head on cached features against one epoch of the whole frozen network.
+"""What a frozen network costs: epochs of its head from cached features, and its one pass.
 
-python benchmarks/transfer.py [images] [pixels]; both kinds of epoch run in this one process, on
-the same phantom images, after a first epoch of each that is not counted.
+    python benchmarks/transfer.py [images] [pixels] [rounds]
 
-Last shown:
-(PyTorch backend, 2 shared CPU cores, 192 phantom images, 96 pixels)
-VGG16: frozen network 17.98 s an epoch, features once 9.96 s, head 0.0105 s, 1716 times faster
-ResNet50: frozen network 2.97 s an epoch, features once 3.22 s, head 0.0122 s, 243 times faster
+An epoch of the head stands beside an epoch of the frozen network with the same head, end to end,
+on phantom images; the loss of both is compared first. The pass that computes the features stands
+beside one matrix product of as many multiply-adds, which no convolution by its definition can beat.
 """
 
-import statistics
 import sys
 import tempfile
-import time
+from functools import partial
 
 from hw4 import runtime
 
@@ -21,45 +18,52 @@ seed = runtime.start(7)
 import keras  # noqa: E402 - after runtime.start, which silences the native banners
 import numpy as np  # noqa: E402
 
+from _results import beside, write  # noqa: E402
 from hw4 import radiographs, transfer  # noqa: E402
+from hw4.conv_shapes import from_keras  # noqa: E402
+from hw4.transfer.features import AT_ONCE, frozen  # noqa: E402
+
+SIDE = 1024  # of the square factor of the matrix product
+BATCH = 64
 
 
-def main(images: int, size: int) -> int:
-    """Print one line a network; return 1 when a head epoch is not 50 times faster."""
-    slow = 0
+def epoch(model, inputs, labels):
+    """Return a function that trains the head for one epoch and returns the loss."""
+    model.compile(keras.optimizers.Adam(1e-3), "binary_crossentropy")
+    options = {"batch_size": BATCH, "shuffle": False, "verbose": 0}
+    return lambda: model.fit(inputs, labels, **options).history["loss"][0]
+
+
+def product(multiply_adds):
+    """Return a function that multiplies two matrices with about so many multiply-adds."""
+    random = np.random.default_rng(0)
+    shapes = (SIDE, SIDE), (SIDE, max(1, round(multiply_adds / SIDE**2)))
+    a, b = (keras.ops.convert_to_tensor(random.random(shape, np.float32)) for shape in shapes)
+    return lambda: keras.ops.convert_to_numpy(keras.ops.matmul(a, b))
+
+
+def rows(images=64, size=96, rounds=3):
+    """Two rows a network: its head's epoch, and its pass over the images."""
     with tempfile.TemporaryDirectory() as folder:
         data = radiographs.load(radiographs.write_phantom(f"{folder}/phantom", images, seed))
-        for name in transfer.BACKBONES:
-            whole = _whole_epoch(name, data, size)
-            start = time.perf_counter()
-            found = transfer.extract_features(name, data, size=size, cache=f"{folder}/cache")
-            extraction = time.perf_counter() - start
-            _, history = transfer.fit_head(*found.take(np.arange(images)), epochs=12, seed=seed)
-            head = statistics.median(history["seconds"][1:])
-            slow += whole / head < 50
-            print(
-                f"{name}, {images} phantom images, {size} pixels, {runtime.device()}: "
-                f"frozen network {whole:.2f} s an epoch, features once {extraction:.2f} s, "
-                f"head {head:.4f} s an epoch, {whole / head:.0f} times faster"
-            )
-    return 1 if slow else 0
+        pixels, labels = data.images(size), data.labels.astype("float32")[:, None]
+    for name, record in transfer.BACKBONES.items():
+        weights = transfer.find(name)
+        inputs, network = weights.preprocess(pixels), frozen(name, weights, size)
+        run = partial(network.predict, inputs, batch_size=AT_ONCE, verbose=0)
+        ours = epoch(transfer.build_head(record.channels, seed=seed), run(), labels)
+        whole = transfer.build_classifier(name, weights, size=size, seed=seed)
+        theirs = epoch(whole, inputs, labels)
+        same = lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3)  # noqa: E731
+        what = f"{name}, an epoch of the head on {images} images"
+        yield beside(what, ours, "end to end", theirs, rounds=rounds, same=same)
 
-
-def _whole_epoch(name: str, data, size: int) -> float:
-    """Time the second epoch of the frozen network with its head, end to end."""
-    weights = transfer.find(name)
-    model = transfer.build_classifier(name, weights, size=size)
-    model.compile(keras.optimizers.Adam(1e-3), "binary_crossentropy", metrics=["accuracy"])
-    images = weights.preprocess(data.images(size))
-    labels = data.labels.astype("float32")[:, None]
-    seconds = []
-    for _ in range(2):
-        start = time.perf_counter()
-        model.fit(images, labels, batch_size=64, epochs=1, verbose=0)
-        seconds.append(time.perf_counter() - start)
-    return seconds[1]
+        macs = images * sum(row.macs for row in from_keras(network))
+        what = f"{name}, the pass of {images} images, {macs / 1e9:.1f} G multiply-adds"
+        yield beside(what, run, "a matrix product", product(macs), rounds=rounds)
 
 
 if __name__ == "__main__":
-    arguments = [int(argument) for argument in sys.argv[1:]]
-    sys.exit(main(*(arguments + [384, 96][len(arguments) :])))
+    table = list(rows(*map(int, sys.argv[1:4])))
+    notes = f"Phantom images; Keras on {keras.backend.backend()}, {runtime.device()}."
+    write("transfer.py", ("keras", "tensorflow", "torch"), table, notes=notes)

@@ -13,8 +13,8 @@ from hw4.tools.grade import References
 @pytest.fixture
 def script(monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-    for name in ("_results", "batch_norm", "conv_shapes", "grading", "verdicts"):
-        monkeypatch.delitem(sys.modules, name, raising=False)
+    for path in (ROOT / "benchmarks").glob("*.py"):
+        monkeypatch.delitem(sys.modules, path.stem, raising=False)
     return importlib.import_module
 
 
@@ -52,6 +52,24 @@ def test_grading_more_takes_no_more_a_notebook(script):
     assert (few[0], many[0], shown[0]) == ("7", "70", "7 with their HTML")
     assert float(many[2]) < 5 * float(few[2])  # a square law would give 10
     assert float(many[3]) < 2 * float(few[3])
+
+
+def test_heads_beside_whole_networks_and_passes_beside_matrix_products(script):
+    rows, ratio = (
+        list(script("transfer").rows(images=6, size=32, rounds=1)),
+        script("_results").ratio,
+    )
+    assert [row[2] for row in rows] == ["end to end", "a matrix product"] * 2
+    assert all(ratio(row) < 1 for row in rows[::2])
+    assert all(ratio(row) > 0.5 for row in rows[1::2])  # faster would mean fewer multiply-adds
+    # the convolutions of VGG16 take 15.3466 G at 224 pixels, as published
+    assert f", {6 * 15.3466 / 7**2:.1f} G multiply-adds" in rows[1][0]
+
+
+def test_radiographs_are_streamed_in_the_same_memory_however_many(script):
+    few, many = script("radiographs_memory").rows((200, 800))
+    assert (few[0], many[0]) == ("200", "800")
+    assert float(many[3]) < 1.2 * float(few[3])
 
 
 def test_an_absent_peer_gets_a_row_that_says_so(script):
