@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics
 
-from hw4 import radiographs, transfer
+from hw4 import radiographs, training, transfer
 from hw4.transfer import collapse, comparison, features, fitting, preprocessing, scores
 from hw4.transfer import weights as pretrained
+from hw4.transfer.networks import folded
 
 SIZE = 32
 NAMES = ("VGG16", "ResNet50")
@@ -102,8 +103,10 @@ def test_tuning_the_last_block_changes_it_and_the_head_and_nothing_else(data, na
     weights = transfer.find(name, "random")
     model = transfer.build_classifier(name, weights, size=SIZE)
     before = {layer.name: layer.get_weights() for layer in model.layers if layer.weights}
-    options = {"size": SIZE, "epochs": 1, "batch_size": 6, "learning_rate": 0.01}
-    history = transfer.fine_tune(model, name, data, weights, np.arange(12), **options)
+    before_block, after = transfer.cut(model, name)
+    maps = before_block.predict(weights.preprocess(data.images(SIZE, np.arange(12))), verbose=0)
+    options = {"epochs": 1, "batch_size": 6, "learning_rate": 0.01}
+    history = transfer.fine_tune(after, maps, data.labels[:12], **options)
     changed = {
         name
         for name, old in before.items()
@@ -121,15 +124,47 @@ def test_tuning_behind_the_cut_is_tuning_the_whole_network(data):
     weights = transfer.find("VGG16", "random")
     train = np.arange(6)
     cut, whole = (transfer.build_classifier("VGG16", weights, size=SIZE) for _ in range(2))
-    rate = {"learning_rate": 1e-3}
-    transfer.fine_tune(cut, "VGG16", data, weights, train, size=SIZE, epochs=1, **rate)
+    images = weights.preprocess(data.images(SIZE, train))
+    before, after = transfer.cut(cut, "VGG16")
+    maps = before.predict(images, verbose=0)
+    transfer.fine_tune(after, maps, data.labels[train], epochs=1, learning_rate=1e-3)
     transfer.unfreeze_last_block(whole, "VGG16")
     whole.compile(keras.optimizers.Adam(1e-3), "binary_crossentropy")
-    images = weights.preprocess(data.images(SIZE, train))
     whole.train_on_batch(images, data.labels[train].astype("f4")[:, None])
     for name in ("block5_conv1", "block5_conv3", "output"):
         a, b = (model.get_layer(name).get_weights()[0] for model in (cut, whole))
         np.testing.assert_allclose(a, b, atol=1e-4)
+
+
+def test_batch_norm_folds_into_the_convolution_before_it():
+    """The embedded ResNet50, whose statistics are of a real training, is the same without."""
+    whole = transfer.build_classifier("ResNet50", size=SIZE)
+    without = folded(whole)
+    images = np.random.default_rng(0).uniform(-120, 150, (4, SIZE, SIZE, 3)).astype("f4")
+    expected = whole.predict(images, verbose=0)
+    np.testing.assert_allclose(without.predict(images, verbose=0), expected, atol=1e-4)
+    assert np.ptp(expected) > 1e-3
+    norm = keras.layers.BatchNormalization
+    assert sum(isinstance(layer, norm) for layer in whole.layers) == 53
+    assert not any(isinstance(layer, norm) for layer in without.layers)
+
+
+def test_heads_trained_one_after_another_know_nothing_of_each_other():
+    rng = np.random.default_rng(0)
+    values, labels = rng.normal(size=(90, 6)).astype("f4"), rng.integers(0, 2, 90)
+    alone = transfer.build_head(6, seed=3)
+    alone.compile(keras.optimizers.Adam(0.01), "binary_crossentropy", metrics=["accuracy"])
+    targets = labels.astype("f4")[:, None]
+    training.fit(alone, values, targets, epochs=3, batch_size=64, seed=3)
+    options = {"epochs": 3, "learning_rate": 0.01}
+    transfer.fit_head(values[:70], 1 - labels[:70], seed=1, **options)
+    head, history = transfer.fit_head(values, labels, seed=3, **options)
+    transfer.fit_head(values, 1 - labels, seed=1, **options)
+    for a, b in zip(alone.get_weights(), head.get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5)
+    assert [len(history[name]) for name in ("loss", "accuracy", "seconds")] == [3, 3, 3]
+    expected = head.predict(values, verbose=0)[:, 0]
+    np.testing.assert_allclose(transfer.probabilities(head, values), expected, atol=1e-6)
 
 
 # --- preprocessing ---------------------------------------------------------------------------
@@ -638,20 +673,16 @@ def test_weights_from_a_file_run_end_to_end(compared, data):
     np.testing.assert_allclose(saved.predict(inputs, verbose=0)[:, 0], found.y_prob, atol=1e-4)
 
 
-def test_both_controls_are_scored_on_the_same_images(compared, data, cache):
+def test_the_small_network_is_scored_on_the_same_images(compared, data):
     found, _, train, test = compared
-    options = {"size": SIZE, "small_size": 16, "epochs": 2, "small_epochs": 1, "cache": cache}
-    negative, positive = transfer.controls(data, train, test, **options)
-    names = [negative.name, positive.name]
-    assert names == ["ResNet50, random", "small CNN, from scratch"]
-    assert (negative.parameters, positive.parameters) == (23_850_113, 60_817)
-    for control in (negative, positive):
-        assert (control.patients == found.patients).all()
-        assert scores.paired(control, found).accuracy[0] == pytest.approx(
-            control.right.mean() - found.right.mean()
-        )
-    text = transfer.explain([found, negative, positive])
-    assert text.count("(phantom)") == 3
+    small = transfer.from_scratch(data, train, test, size=16, epochs=1)
+    assert (small.name, small.parameters) == ("small CNN, from scratch", 60_817)
+    assert (small.patients == found.patients).all()
+    assert scores.paired(small, found).accuracy[0] == pytest.approx(
+        small.right.mean() - found.right.mean()
+    )
+    text = transfer.explain([found, small])
+    assert text.count("(phantom)") == 2
     assert text.splitlines()[-1].startswith("No row beats the majority class")
     truth = np.repeat([1, 0], [20, 10])
     good, bad = result(truth, truth, model="good"), result(truth, np.ones(30), model="bad")

@@ -5,16 +5,22 @@ from hw4.transfer.collapse import check_head, diagnose_collapse
 from hw4.transfer.comparison import (
     compare,
     compare_preprocessing,
-    controls,
     explain,
     folds,
     from_scratch,
 )
 from hw4.transfer.features import extract_features
-from hw4.transfer.fitting import fine_tune, fit_head, fit_small_cnn, read_grey
+from hw4.transfer.fitting import (
+    fine_tune,
+    fit_head,
+    fit_small_cnn,
+    probabilities,
+    read_grey,
+)
 from hw4.transfer.networks import (
     build_classifier,
     build_head,
+    cut,
     small_cnn,
     transplant,
     unfreeze_last_block,
@@ -44,7 +50,7 @@ __all__ = [
     "check_scale",
     "compare",
     "compare_preprocessing",
-    "controls",
+    "cut",
     "detection",
     "diagnose_collapse",
     "explain",
@@ -59,6 +65,7 @@ __all__ = [
     "paired",
     "pointing",
     "pooled",
+    "probabilities",
     "read_grey",
     "small_cnn",
     "table",

@@ -1,8 +1,7 @@
 """The comparison of VGG16 and ResNet50: frozen features once, a small head, a score.
 
-Two controls go with it. Random frozen features show what the head and the data give without
-pretraining (negative); a small network trained from scratch on the same images shows what is
-there to be learnt (positive). A collapsed row between them has a known culprit.
+Each wrong preprocessing can be tried on purpose, and a small network trained from scratch on the
+same images shows what borrowed features are worth.
 """
 
 import time
@@ -14,7 +13,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from hw4.transfer.backbones import BACKBONES, known
 from hw4.transfer.features import extract_features
-from hw4.transfer.fitting import fit_head, fit_small_cnn, read_grey
+from hw4.transfer.fitting import fit_head, fit_small_cnn, probabilities, read_grey
 from hw4.transfer.networks import SMALL_CNN, small_cnn
 from hw4.transfer.scores import Result
 from hw4.transfer.weights import find
@@ -90,49 +89,16 @@ def compare_preprocessing(
         `right`, `1/255`, `the other network's` and `twice` to a result each.
     """
     _check_apart(train, test)
-    found, both = find(name), np.union1d(train, test)
+    found, index = find(name), np.union1d(train, test)
     own, other = found.preprocessing, {"caffe": "torch", "torch": "caffe"}[found.preprocessing]
     modes = {"right": own, "1/255": "1/255", "the other network's": other, "twice": f"{own} twice"}
     results = {}
     for title, mode in modes.items():
         options = {"weights": found, "size": size, "preprocessing": mode, "on_purpose": True}
-        # the right features are those of the comparison, which the cache holds for all images
-        index = None if title == "right" else both
         features = extract_features(name, data, **options, index=index, cache=cache)
         weights = f"{found.name}, {mode}"
         results[title] = _run(name, weights, features, data, train, test, epochs, seed, False)
     return results
-
-
-def controls(
-    data,
-    train,
-    test,
-    *,
-    size: int = 96,
-    small_size: int = 96,
-    epochs: int = 20,
-    small_epochs: int = 7,
-    seed: int = 7,
-    cache: str | Path | None = None,
-) -> list[Result]:
-    """Return both controls: ResNet50 with random weights, and the small network from scratch.
-
-    Args:
-        data: Radiographs.
-        train: positions of the training images.
-        test: positions of the test images.
-        size: height and width of the images for ResNet50.
-        small_size: and for the small network.
-        epochs: of the head.
-        small_epochs: of the small network.
-        seed: of weights, heads and orders.
-        cache: folder of the feature cache; `build/features` by default.
-    """
-    options = {"size": size, "epochs": epochs, "seed": seed, "cache": cache}
-    negative = compare(data, train, test, {"ResNet50": "random"}, **options)
-    positive = from_scratch(data, train, test, size=small_size, epochs=small_epochs, seed=seed)
-    return [*negative, positive]
 
 
 def from_scratch(
@@ -161,7 +127,7 @@ def folds(data, count: int = 5, seed: int = 7) -> Iterator[tuple[np.ndarray, np.
 
 
 def explain(results: list[Result]) -> str:
-    """Say of every result what it shows, then what the controls say about collapsed ones."""
+    """Say of every result what it shows, then what the others say about collapsed ones."""
     lines = []
     for result in results:
         beats = "beats" if result.beats_majority else "does not beat"
@@ -202,9 +168,7 @@ def _check_apart(train, test) -> None:
 
 
 def _score(network, history, fitted, held, patients, data, parameters, **made) -> Result:
-    fitted_prob, held_prob = (
-        network.predict(part[0], batch_size=256, verbose=0)[:, 0] for part in (fitted, held)
-    )
+    fitted_prob, held_prob = (probabilities(network, part[0]) for part in (fitted, held))
     return Result(
         data=data.source,
         train_images=len(fitted[1]),

@@ -1,13 +1,12 @@
 """Training of question 2: heads on cached features, the small network, the last block."""
 
+import functools
+
 import keras
 import numpy as np
 
 from hw4 import training
-from hw4.transfer.backbones import known
-from hw4.transfer.collapse import check_head
-from hw4.transfer.networks import SMALL_CNN, build_head, unfreeze_last_block
-from hw4.transfer.weights import Weights
+from hw4.transfer.networks import SMALL_CNN, build_head
 
 History = dict[str, list[float]]
 
@@ -29,8 +28,28 @@ def fit_head(
         The head and its history: lists `loss`, `accuracy`, `seconds`, and `val_...`.
     """
     head = build_head(values.shape[1], seed=seed)
-    history = _fit(head, values, labels, learning_rate, epochs, 64, seed, validation, "head")
+    traced, start = _traced_head(values.shape[1], learning_rate)
+    traced.set_weights(head.get_weights())
+    for variable, value in zip(traced.optimizer.variables, start, strict=True):
+        variable.assign(value)
+    history = _fit(traced, values, labels, epochs, 64, seed, validation, "head")
+    head.set_weights(traced.get_weights())
     return head, history
+
+
+@functools.cache
+def _traced_head(channels: int, learning_rate: float) -> tuple[keras.Model, list[np.ndarray]]:
+    """Return a compiled head and its optimizer's first state, for all heads of these channels.
+
+    The training step is traced once, which takes longer than a head's training, and sixteen batches
+    run in one call (the PyTorch backend refuses that). Neither changes a number.
+    """
+    model = build_head(channels)
+    together = 16 if keras.backend.backend() == "tensorflow" else 1
+    _compile(model, learning_rate, steps_per_execution=together)
+    model.optimizer.build(model.trainable_variables)
+    variables = [keras.ops.copy(variable) for variable in model.optimizer.variables]
+    return model, [keras.ops.convert_to_numpy(variable) for variable in variables]
 
 
 def fit_small_cnn(
@@ -48,18 +67,15 @@ def fit_small_cnn(
     """
     # A schedule has at least two steps; a run on a handful of images may have one.
     steps = max(2, training.steps(len(fitted[0]), batch_size, epochs))
-    rate = training.one_cycle(3e-3, steps)
-    return _fit(model, *fitted, rate, epochs, batch_size, seed, held, SMALL_CNN)
+    _compile(model, training.one_cycle(3e-3, steps))
+    return _fit(model, *fitted, epochs, batch_size, seed, held, SMALL_CNN)
 
 
 def fine_tune(
-    model,
-    name: str,
-    data,
-    weights: Weights,
-    train,
+    after,
+    maps,
+    labels,
     *,
-    size: int,
     epochs: int = 3,
     seed: int = 7,
     learning_rate: float = 1e-5,
@@ -67,19 +83,14 @@ def fine_tune(
 ) -> History:
     """Tune the last convolutional block and the head with a small learning rate.
 
-    What stands before the block is frozen, so that every image passes it once; its maps are kept
-    in memory (n times 6 x 6 x 512 or 3 x 3 x 2048 numbers at 96 pixels). To be done after the head
-    has been trained and transplanted: the gradients of a random head would destroy what the block
-    has learnt. Batch normalisation stays frozen.
+    To be done after the head has been trained and transplanted: the gradients of a random head
+    would destroy what the block has learnt. Batch normalisation stays frozen.
 
     Args:
-        model: what `build_classifier` returned, with a trained head; it is changed.
-        name: `VGG16` or `ResNet50`.
-        data: Radiographs.
-        weights: what the model was built with; its preprocessing is applied.
-        train: positions of the training images.
-        size: height and width the model was built for.
-        epochs: passes over the images.
+        after: the second part that `cut` returned; it is changed, and the model with it.
+        maps: what the first part makes of the training images, computed once.
+        labels: (n,) 0 or 1.
+        epochs: passes over the maps.
         seed: of the order.
         learning_rate: of Adam.
         batch_size: images a step.
@@ -87,16 +98,19 @@ def fine_tune(
     Returns:
         History: lists `loss`, `accuracy` and `seconds`, one entry an epoch.
     """
-    check_head(model)
-    unfreeze_last_block(model, name)
-    cut = model.get_layer(known(name).before_last_block).output
-    before, after = keras.Model(model.inputs, cut), keras.Model(cut, model.output)
-    parts = [
-        (before.predict_on_batch(weights.preprocess(images)), labels)
-        for images, labels, _ in data.batches(size, 64, train)
-    ]
-    maps, labels = (np.concatenate(part) for part in zip(*parts, strict=True))
-    return _fit(after, maps, labels, learning_rate, epochs, batch_size, seed, None, "last block")
+    _compile(after, learning_rate)
+    return _fit(after, maps, labels, epochs, batch_size, seed, None, "last block")
+
+
+def probabilities(network, inputs) -> np.ndarray:
+    """Return the network's single output for each input, (n,).
+
+    Called directly, 256 inputs at a time: `predict` would trace a graph for each of many networks.
+    """
+    parts = (
+        network(inputs[start : start + 256], training=False) for start in range(0, len(inputs), 256)
+    )
+    return np.concatenate([keras.ops.convert_to_numpy(part)[:, 0] for part in parts])
 
 
 def read_grey(data, size: int, index) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -110,8 +124,12 @@ def read_grey(data, size: int, index) -> tuple[np.ndarray, np.ndarray, np.ndarra
     return images.astype(np.float32), labels, positions
 
 
-def _fit(model, inputs, labels, rate, epochs, batch_size, seed, held, label) -> History:
-    model.compile(keras.optimizers.Adam(rate), "binary_crossentropy", metrics=["accuracy"])
+def _compile(model, rate, **options) -> None:
+    adam = keras.optimizers.Adam(rate)
+    model.compile(adam, "binary_crossentropy", metrics=["accuracy"], **options)
+
+
+def _fit(model, inputs, labels, epochs, batch_size, seed, held, label) -> History:
     return training.fit(
         model,
         inputs,

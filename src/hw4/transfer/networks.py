@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import keras
+import numpy as np
 
 from hw4.runtime import integer
 from hw4.transfer.backbones import known
@@ -68,6 +69,48 @@ def transplant(head: keras.Model, classifier: keras.Model) -> None:
             classifier.get_layer(layer.name).set_weights(layer.get_weights())
 
 
+def folded(model: keras.Model) -> keras.Model:
+    """Return a copy of a frozen model without batch norm: a convolution before does its work.
+
+    s (k * x + b - mean) + beta = (s k) * x + s (b - mean) + beta with s = gamma / sqrt(variance +
+    epsilon): the same function up to rounding, in half the passes over memory.
+    """
+
+    def call(layer, *inputs, **options) -> keras.KerasTensor:
+        norm = isinstance(layer, keras.layers.BatchNormalization)
+        return inputs[0] if norm else layer(*inputs, **options)
+
+    copy = keras.models.clone_model(model, call_function=call)
+    for layer in copy.layers:
+        weights = layer.weights and model.get_layer(layer.name).get_weights()
+        norm = layer.weights and _norm_behind(model, layer.name)
+        if norm:
+            gamma, beta, mean, variance = norm.get_weights()
+            scale = gamma / np.sqrt(variance + norm.epsilon)
+            weights = [weights[0] * scale, (weights[1] - mean) * scale + beta]
+        layer.set_weights(weights)
+    return copy
+
+
+def _norm_behind(model, name: str) -> keras.layers.Layer | None:
+    """Return the batch norm behind a convolution, which `keras.applications` names alike."""
+    names = {layer.name for layer in model.layers}
+    norm = f"{name.removesuffix('_conv')}_bn"
+    return model.get_layer(norm) if norm in names else None
+
+
+def cut(model: keras.Model, name: str) -> tuple[keras.Model, keras.Model]:
+    """Cut a classifier before its last convolutional block, which can learn from then on.
+
+    Returns:
+        What is frozen, from images to maps, as a copy; and the block with the head, from maps to
+        (n, 1), made of the model's own layers, so that training it changes the model.
+    """
+    unfreeze_last_block(check_head(model), name)
+    maps = model.get_layer(known(name).before_last_block).output
+    return folded(keras.Model(model.inputs, maps)), keras.Model(maps, model.output)
+
+
 def unfreeze_last_block(model: keras.Model, name: str) -> list[str]:
     """Make the last convolutional block trainable, its batch normalisation excepted.
 
@@ -88,7 +131,8 @@ def small_cnn(size: int, *, seed: int = 7) -> keras.Model:
     """Return a small network to train from scratch on one grey channel: the positive control.
 
     Per-image standardisation, which takes the exposure away; four times convolution and batch
-    norm; global *maximum* pooling, since a fracture is in one place and not on average.
+    norm, which stands behind the pooling, where a quarter of the numbers is left; global *maximum*
+    pooling, since a fracture is in one place and not on average.
 
     >>> small_cnn(96).count_params()
     60817
@@ -100,10 +144,10 @@ def small_cnn(size: int, *, seed: int = 7) -> keras.Model:
     x = layers.LayerNormalization(**per_image, name="image_standardisation")(x)
     for number, filters in enumerate((16, 32, 64, 64), start=1):
         x = layers.Conv2D(filters, 3, padding="same", use_bias=False, name=f"conv{number}")(x)
-        x = layers.BatchNormalization(momentum=0.9, name=f"norm{number}")(x)
-        x = layers.Activation("relu", name=f"relu{number}")(x)
         if number < 4:
             x = layers.MaxPooling2D(2, name=f"pool{number}")(x)
+        x = layers.BatchNormalization(momentum=0.9, name=f"norm{number}")(x)
+        x = layers.Activation("relu", name=f"relu{number}")(x)
     x = layers.GlobalMaxPooling2D(name="maximum")(x)
     outputs = layers.Dense(1, activation="sigmoid", name="output")(x)
     return keras.Model(inputs, outputs, name="small_cnn")
