@@ -42,13 +42,13 @@ def product(multiply_adds):
     return lambda: keras.ops.convert_to_numpy(keras.ops.matmul(a, b))
 
 
-def rows(images=64, size=96, rounds=3):
+def rows(images=64, size=96, rounds=3, names=tuple(transfer.BACKBONES)):
     """Two rows a network: its head's epoch, and its pass over the images."""
     with tempfile.TemporaryDirectory() as folder:
         data = radiographs.load(radiographs.write_phantom(f"{folder}/phantom", images, seed))
         pixels, labels = data.images(size), data.labels.astype("float32")[:, None]
-    for name, record in transfer.BACKBONES.items():
-        weights = transfer.find(name)
+    for name in names:
+        record, weights = transfer.BACKBONES[name], transfer.find(name)
         inputs, network = weights.preprocess(pixels), frozen(name, weights, size)
         run = partial(network.predict, inputs, batch_size=AT_ONCE, verbose=0)
         ours = epoch(transfer.build_head(record.channels, seed=seed), run(), labels)
