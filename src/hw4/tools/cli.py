@@ -76,7 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     test.set_defaults(run=_test)
     for command in (run, test):
         command.add_argument(
-            "--jobs", type=int, metavar="N", help="notebooks at once; as cores and memory allow"
+            "--jobs", type=int, metavar="N", help="processes at once; as cores and memory allow"
         )
 
     report = commands.add_parser("report", help="print and check the claims of executed notebooks")
