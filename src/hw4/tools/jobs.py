@@ -16,6 +16,8 @@ MEMORY = 3 * 2**30
 # Begins a line of JSON from a process of ours among the lines of the programs it runs.
 MARK = "\x1ehw4 "
 GRACE = 15  # seconds to shut kernels down in
+# Seconds without a line after which a process that has ended is believed to have no more to say.
+SILENCE = 10
 
 
 @dataclass(eq=False)
@@ -89,7 +91,8 @@ def run(
             except queue.Empty:
                 # a program that a dead process has left behind may hold its output open
                 silent += 1
-                for job in [j for j in running if silent >= 10 and j.process.poll() is not None]:
+                ended = [job for job in running if job.process.poll() is not None]
+                for job in ended if silent >= SILENCE else []:
                     events.put((job, None))
                 continue
             silent = 0

@@ -139,14 +139,13 @@ def largest_difference(backbone: str) -> float:
     Raises:
         NotAvailable: the official file is not here.
     """
-    models = []
-    for weights in ("imagenet", "official"):
-        found = find(backbone, weights)
-        models.append(known(backbone).build(include_top=False, weights=None))
-        load(models[-1], found)
+    found = [find(backbone, weights) for weights in ("imagenet", "official")]
+    model, kernels = known(backbone).build(include_top=False, weights=None), []
+    for weights in found:
+        load(model, weights)
+        kernels.append([layer.get_weights()[0].copy() for layer in _convolutions(model)])
     differences = []
-    for ours, theirs in zip(*(_convolutions(model) for model in models), strict=True):
-        a, b = (keras.ops.convert_to_numpy(layer.kernel) for layer in (ours, theirs))
+    for a, b in zip(*kernels, strict=True):
         scale = np.maximum(np.abs(b).max((0, 1, 2)), np.finfo(np.float32).tiny)
         differences.append(float((np.abs(a - b).max((0, 1, 2)) / scale).max()))
     return max(differences)

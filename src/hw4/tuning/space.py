@@ -90,13 +90,12 @@ def macs(values) -> int:
     Raises:
         ShapeError: the network cannot be built.
     """
-    return sum(row.macs for row in cs.trace(network(values), INPUT_SHAPE))
+    return _costs(values)[0]
 
 
 def outputs(values) -> int:
     """Return how many numbers the convolutions of a choice write for one image."""
-    rows = cs.trace(network(values), INPUT_SHAPE)
-    return sum(prod(row.output_shape) for row in rows if isinstance(row.layer, cs.Conv2D))
+    return _costs(values)[1]
 
 
 def shrink(values, mac_budget: int = MAC_BUDGET, output_budget: int = OUTPUT_BUDGET) -> dict:
@@ -113,7 +112,8 @@ def shrink(values, mac_budget: int = MAC_BUDGET, output_budget: int = OUTPUT_BUD
     """
 
     def cost(choice) -> float:
-        return max(macs(choice) / mac_budget, outputs(choice) / output_budget)
+        found = _costs(choice)
+        return max(found[0] / mac_budget, found[1] / output_budget)
 
     values = dict(values)
     while cost(values) > 1:
@@ -151,3 +151,9 @@ def most_filters(
             break
         widest *= 2
     return widest
+
+
+def _costs(values) -> tuple[int, int]:
+    rows = cs.trace(network(values), INPUT_SHAPE)
+    written = (prod(row.output_shape) for row in rows if isinstance(row.layer, cs.Conv2D))
+    return sum(row.macs for row in rows), sum(written)
