@@ -38,7 +38,7 @@ def test_different_outputs_are_refused_before_any_time_is_taken(script):
     assert len(calls) == 1
 
 
-def test_tracing_beside_building_and_growing(script):
+def test_tracing_beside_building_and_growing(script, undrawn):
     shapes, results = script("conv_shapes"), script("_results")
     built, *_ = rows = list(shapes.rows(rounds=1))
     assert results.ratio(built) < 0.5

@@ -126,33 +126,48 @@ def test_watched_is_false_for_batch_runs_and_true_in_a_live_notebook(monkeypatch
 
 
 SILENT = """
+import sys
 from hw4 import runtime
 runtime.start(1)
 import keras, numpy as np
+from hw4.tools import doctor
+c = keras.config
+print(c.backend(), c.image_data_format(), c.floatx(), c.epsilon())
+print(doctor._settings())
 x, y = np.zeros((8, 4), "float32"), np.zeros((8, 1), "float32")
 model = keras.Sequential([keras.layers.Dense(1)])
 model.compile("sgd", "mse")
 model.fit(x, y, verbose=0)
-for size in range(1, 8):  # each needs a new graph, about which TensorFlow likes to warn
-    keras.Sequential([keras.layers.Dense(size)]).predict(x, verbose=0)
+for size in range(int(sys.argv[1])):  # a new graph each, about which TensorFlow likes to warn
+    keras.Sequential([keras.layers.Dense(size + 1)]).predict(x, verbose=0)
 print(repr(float(model.predict(x + 1, verbose=0)[0, 0])))
 """
 
 
-def run_silent(**environment):
-    return subprocess.run(
-        [sys.executable, "-c", SILENT],
+def run_silent(graphs, **environment):
+    """Return what is printed: settings, what the doctor says of them, a prediction."""
+    kept = {name: value for name, value in os.environ.items() if name != "KERAS_BACKEND"}
+    done = subprocess.run(
+        [sys.executable, "-c", SILENT, str(graphs)],
         capture_output=True,
         text=True,
-        env=os.environ | environment,
+        env=kept | environment,
         check=True,
     )
+    assert done.stderr == ""
+    return done.stdout.splitlines()
 
 
-def test_start_up_is_silent_repeatable_and_takes_one_thread():
-    first, second = run_silent(), run_silent(HW4_THREADS="1")
-    assert first.stderr == second.stderr == ""
-    assert first.stdout == second.stdout != ""
+def test_start_up_is_silent_repeatable_and_follows_no_personal_keras_json(tmp_path):
+    personal = {"image_data_format": "channels_first", "floatx": "float16", "epsilon": 0.1}
+    (tmp_path / "keras.json").write_text(json.dumps(personal | {"backend": "torch"}))
+    (tmp_path / "none").mkdir()
+    first, said, number = run_silent(7, HW4_THREADS="1", KERAS_HOME=str(tmp_path))
+    assert "a personal keras.json says backend torch, image_data_format channels_first" in said
+    second, said, same = run_silent(0, KERAS_HOME=str(tmp_path / "none"))
+    assert "keras.json" not in said
+    assert first == second == "tensorflow channels_last float32 1e-07"
+    assert number == same
 
 
 @pytest.mark.parametrize("value", [2, np.int64(2), np.uint8(2)])
@@ -185,24 +200,3 @@ def test_write_whole_replaces_or_leaves_the_old_file(tmp_path, monkeypatch):
         runtime.write_whole(path, b"new")
     assert path.read_text(encoding="utf-8") == "old ü\n"
     assert [p.name for p in path.parent.iterdir()] == ["text.json"]
-
-
-def test_a_personal_keras_json_decides_nothing(tmp_path):
-    personal = {"image_data_format": "channels_first", "floatx": "float16", "epsilon": 0.1}
-    (tmp_path / "keras.json").write_text(json.dumps(personal | {"backend": "torch"}))
-    code = (
-        "from hw4 import runtime; runtime.start(7); import keras; c = keras.config;"
-        "print(c.backend(), c.image_data_format(), c.floatx(), c.epsilon());"
-        "from hw4.tools import doctor; print(doctor._settings())"
-    )
-    settings = {k: v for k, v in os.environ.items() if k != "KERAS_BACKEND"}
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        capture_output=True,
-        text=True,
-        check=True,
-        env=settings | {"KERAS_HOME": str(tmp_path)},
-    )
-    found, said = done.stdout.splitlines()
-    assert found == "tensorflow channels_last float32 1e-07"
-    assert "a personal keras.json says backend torch, image_data_format channels_first" in said

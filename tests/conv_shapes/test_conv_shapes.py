@@ -534,7 +534,7 @@ def test_receptive_fields_are_the_support_of_real_networks():
 
 
 @pytest.mark.parametrize("name", ["VGG16", "ResNet50"])
-def test_from_keras_traces_published_networks(name):
+def test_from_keras_traces_published_networks(undrawn, name):
     import keras
 
     model = getattr(keras.applications, name)(weights=None)

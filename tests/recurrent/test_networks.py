@@ -119,14 +119,18 @@ def test_a_trainer_learns():
 def test_a_trainer_gives_what_a_network_of_its_own_gives():
     X, y = small_task()
     schedule = keras.optimizers.schedules.CosineDecay(0.02, 30)
-    for rate in (0.02, schedule):
-        train = recurrent.Trainer(lambda: recurrent.stacked_lstm(4, 1, (5,)), learning_rate=rate)
+    builds = (
+        (0.02, lambda: recurrent.stacked_lstm(4, 1, (5,))),
+        (schedule, lambda: recurrent.conv_network(5, 2, (1,), 1)),
+    )
+    for rate, build in builds:
+        train = recurrent.Trainer(build, learning_rate=rate)
         train(X[:100], y[:100], seed=8, epochs=2)  # must leave no trace
         ours = train(X, y, seed=3, epochs=3)
         train(X, y, seed=4, epochs=1)  # nor reach into what was handed out
 
         keras.utils.set_random_seed(3)
-        own = recurrent.stacked_lstm(4, 1, (5,))
+        own = build()
         own.compile(keras.optimizers.Adam(rate), "mse")
         own.fit(X, y, batch_size=64, epochs=3, verbose=0)
         assert recurrent.predict(ours, X) == pytest.approx(recurrent.predict(own, X), abs=1e-6)

@@ -199,7 +199,8 @@ def test_what_commands_write_at_once_is_not_mixed(capsys):
     assert "".join(line[0] for line in lines) in ("aaaaabbbbb", "bbbbbaaaaa")
 
 
-def test_a_program_left_behind_does_not_hold_us_up():
+def test_a_program_left_behind_does_not_hold_us_up(monkeypatch):
+    monkeypatch.setattr(jobs, "SILENCE", 2)
     left = "import time; time.sleep(40)"
     code = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {left!r}])"
     start = time.perf_counter()
@@ -211,7 +212,7 @@ def test_a_program_left_behind_does_not_hold_us_up():
 
 def test_checks_say_what_failed(monkeypatch, capsys):
     monkeypatch.setattr(check, "_lint", lambda: {"ruff check": True})
-    monkeypatch.setattr(check, "_unit", lambda: {"unit tests": False})
+    monkeypatch.setattr(check, "_unit", lambda most: {"unit tests": False})
     assert cli.main(["test", "lint"]) == 0
     assert cli.main(["test", "lint", "unit"]) == 1
     assert capsys.readouterr().out.endswith("1 passed, 1 failed: unit tests\n")

@@ -258,13 +258,13 @@ def test_official_and_embedded_are_compared_where_both_are_here(tmp_path, models
     """ResNet50's own embedded weights, moved by a known amount, stand in for the official file."""
     with pytest.raises(weights.NotAvailable):
         weights.largest_difference("ResNet50")
-    moved = keras.models.clone_model(models["ResNet50"])
-    moved.set_weights(models["ResNet50"].get_weights())
-    kernel, bias = moved.get_layer("conv1_conv").get_weights()
-    largest = np.unravel_index(np.abs(kernel).argmax(), kernel.shape)
-    kernel[largest] *= 2
-    moved.get_layer("conv1_conv").set_weights([kernel, bias])
-    moved.save_weights(tmp_path / "moved.weights.h5")
+    layer = models["ResNet50"].get_layer("conv1_conv")
+    kernel, bias = layer.get_weights()
+    moved = kernel.copy()
+    moved[np.unravel_index(np.abs(kernel).argmax(), kernel.shape)] *= 2
+    layer.set_weights([moved, bias])
+    models["ResNet50"].save_weights(tmp_path / "moved.weights.h5")
+    layer.set_weights([kernel, bias])
     monkeypatch.setattr(weights, "_sought", lambda name: tmp_path / "moved.weights.h5")
     assert weights.largest_difference("ResNet50") == pytest.approx(0.5)
 

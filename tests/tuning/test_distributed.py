@@ -4,12 +4,14 @@ import argparse
 import json
 import os
 import signal
+import sys
 import time
 import types
 
 import dask
 import pytest
 from distributed import Client, LocalCluster
+from distributed.protocol import pickle
 
 from hw4.tools import cli, tune
 from hw4.tuning import TUNERS, ask_tell, best, event_log, on_mnist, race
@@ -23,13 +25,19 @@ def plan(tuner="random", **changes):
 
 def by_value(function):
     """Return a copy that is pickled with its code, so that workers need not import Keras."""
-    return types.FunctionType(function.__code__, function.__globals__, "copied")
+    copy = types.FunctionType(function.__code__, function.__globals__)
+    copy.__qualname__ = "copied"  # which no module has
+    return copy
 
 
 @by_value
 def stub(values, epochs, seed):
     time.sleep(0.02)
     return values["learning_rate"] * epochs * 100
+
+
+def loads_keras():
+    return "keras" in sys.modules
 
 
 def run(planned, folder=None, evaluate=stub, client=None):
@@ -67,6 +75,7 @@ def test_two_workers_run_the_same_trials_to_the_same_winner(client, tmp_path):
     # The folder is whole: the search reads as finished.
     assert run(plan(), tmp_path, evaluate=None) == log
     assert len({*client.run(os.getpid).values()} - {os.getpid()}) == 2
+    assert not any(client.run(by_value(loads_keras)).values())
 
 
 @pytest.mark.parametrize("tuner", TUNERS)
@@ -163,14 +172,20 @@ def expected(capsys):
     return [line.rsplit("\t", 1)[0] for line in out]
 
 
+@pytest.mark.parametrize("function", [ask_tell.attempt, on_mnist.evaluate_in_worker])
+def test_what_workers_run_is_sent_to_them_by_its_name(function):
+    assert pickle.loads(pickle.dumps(function)) is function
+
+
 @pytest.mark.parametrize("where", ["workers", "scheduler"])
 def test_the_command_searches_elsewhere_as_it_does_alone(
     where, cluster, tmp_path, monkeypatch, capsys
 ):
-    """Only the training is stubbed; `HW4_SEED` overrides --seed."""
+    """Only the training is stubbed, and the import of Keras; `HW4_SEED` overrides --seed."""
     monkeypatch.setenv("HW4_SEED", "5")
     monkeypatch.setattr(on_mnist, "trainer", lambda: stub)
     monkeypatch.setattr(on_mnist, "evaluate_in_worker", stub)
+    monkeypatch.setattr(ask_tell, "attempt", by_value(ask_tell.attempt))
     assert cli.main(arguments(tmp_path / "alone")) == 0
     alone = expected(capsys)
     assert len(alone) == 7
