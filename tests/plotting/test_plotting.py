@@ -1,7 +1,9 @@
 """Figures: what is on the Axes, not how it looks."""
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from scipy.special import softmax
 
 from hw4 import plotting
 from hw4.grad_cam import faithfulness
@@ -85,3 +87,15 @@ def test_gains_draw_each_interval_in_its_row():
     segments = ax.collections[0].get_segments()
     np.testing.assert_allclose([line[:, 0] for line in segments], [[0.1, 0.4], [-0.2, 0.1]])
     assert ax.get_ylim()[0] > ax.get_ylim()[1]
+
+
+def test_softened_bars_are_the_softmax_and_the_slider_moves_it(monkeypatch):
+    scores = np.array([1.0, 3.0, -2.0])
+    shown = []
+    monkeypatch.setattr(plt, "show", lambda: shown.append(plt.gca()))
+    draw = heatmaps.explorer(scores)
+    draw.widget.children[0].value = 10.0
+    for ax, temperature in zip(shown, (1.0, 10.0), strict=True):
+        wanted = softmax(scores / temperature)
+        assert [bar.get_width() for bar in ax.patches] == pytest.approx(wanted)
+        assert ax.get_title().endswith(f"1 - p of class 1 is {1 - wanted[1]:.1e}")

@@ -1,5 +1,7 @@
 """Figures of question 7."""
 
+from collections.abc import Callable
+
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib import colormaps
@@ -103,3 +105,40 @@ def gains(intervals, *, xlabel, ax=None) -> plt.Axes:
     ax.set_ylim(len(rivals) - 0.5, -0.5)
     ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     return ax
+
+
+def softened(scores, temperature, ax=None) -> plt.Axes:
+    """Draw the softmax of scores divided by a temperature, and what it leaves of a gradient.
+
+    Args:
+        scores: (classes,) before the softmax.
+        temperature: above 0; below 1 the largest score takes all.
+        ax: where to draw; a new figure by default.
+    """
+    scaled = (np.asarray(scores, float) - np.max(scores)) / temperature
+    parts = np.exp(scaled)
+    p = parts / parts.sum()
+    top = int(p.argmax())
+    title = f"temperature {temperature:.2g}: 1 - p of class {top} is {1 - p[top]:.1e}"
+    ax = bars({str(i): value for i, value in enumerate(p)}, xlabel="p", title=title, ax=ax)
+    ax.set_ylabel("class")
+    return ax
+
+
+def explorer(scores) -> Callable:
+    """Show a slider for the temperature beside `softened`, in a live notebook.
+
+    Args:
+        scores: (classes,) before the softmax.
+
+    Returns:
+        The drawing function; its `widget` holds the slider.
+    """
+    import ipywidgets
+
+    @ipywidgets.interact(temperature=ipywidgets.FloatLogSlider(1, min=-1, max=1.5, step=0.1))
+    def draw(temperature=1.0) -> None:
+        softened(scores, temperature)
+        plt.show()
+
+    return draw
