@@ -81,9 +81,11 @@ def running(folder, number=signal.SIGINT, when="executing"):
         "import time; time.sleep(60)",
     )
     code = f"""if True:
-        import pathlib, sys
+        import pathlib, signal, sys
         from rich.console import Console
         from hw4.tools import cli, execute
+        # a shell makes its background jobs, and so this, ignore it
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         cli._run = lambda options: print("begins", flush=True) or execute.run_all(
             [pathlib.Path({str(source)!r})] * 2, pathlib.Path({str(folder / "out")!r}),
             Console(stderr=True), most=2)
