@@ -1,4 +1,4 @@
-"""Question 2's machinery on tiny images: backbones, features, heads, controls and diagnosis."""
+"""Question 2's machinery on tiny images: backbones, features, heads, comparison and diagnosis."""
 
 import warnings
 

@@ -103,8 +103,8 @@ class Trainer:
     """Trains networks of one architecture again and again, each from fresh weights, with Adam.
 
     The training step is traced once, which takes TensorFlow longer than some hundred runs of it in
-    networks this small; and sixteen batches run in one call, which halves the time again. Neither
-    changes a number.
+    networks this small; and there sixteen batches run in one call, which halves the time again.
+    Neither changes a number.
 
     Args:
         build: makes a new network with fresh weights.

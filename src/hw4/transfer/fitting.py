@@ -6,6 +6,7 @@ import keras
 import numpy as np
 
 from hw4 import training
+from hw4.runtime import steps_together
 from hw4.transfer.networks import SMALL_CNN, build_head
 
 History = dict[str, list[float]]
@@ -41,12 +42,11 @@ def fit_head(
 def _traced_head(channels: int, learning_rate: float) -> tuple[keras.Model, list[np.ndarray]]:
     """Return a compiled head and its optimizer's first state, for all heads of these channels.
 
-    The training step is traced once, which takes longer than a head's training, and sixteen batches
-    run in one call (the PyTorch backend refuses that). Neither changes a number.
+    The training step is traced once, which takes longer than a head's training, and on TensorFlow
+    sixteen batches run in one call. Neither changes a number.
     """
     model = build_head(channels)
-    together = 16 if keras.backend.backend() == "tensorflow" else 1
-    _compile(model, learning_rate, steps_per_execution=together)
+    _compile(model, learning_rate, steps_per_execution=steps_together(16))
     model.optimizer.build(model.trainable_variables)
     variables = [keras.ops.copy(variable) for variable in model.optimizer.variables]
     return model, [keras.ops.convert_to_numpy(variable) for variable in variables]

@@ -128,11 +128,11 @@ def unfreeze_last_block(model: keras.Model, name: str) -> list[str]:
 
 
 def small_cnn(size: int, *, seed: int = 7) -> keras.Model:
-    """Return a small network to train from scratch on one grey channel: the positive control.
+    """Return a small network to train from scratch on one grey channel, for comparison.
 
     Per-image standardisation, which takes the exposure away; four times convolution and batch
-    norm, which stands behind the pooling, where a quarter of the numbers is left; global *maximum*
-    pooling, since a fracture is in one place and not on average.
+    norm, in the first three behind a pooling, where a quarter of the numbers is left; global
+    *maximum* pooling, since a fracture is in one place and not on average.
 
     >>> small_cnn(96).count_params()
     60817
