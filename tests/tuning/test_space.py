@@ -168,18 +168,21 @@ def test_unknown_optimizer_is_refused():
         tuning.build_model(LARGEST | {"conv_layers": 1, "filters_1": 16, "optimizer": "lion"})
 
 
-def test_the_reported_space_by_really_building_a_point_of_every_depth():
+def test_the_reported_space_by_really_building_500_points():
     rng = np.random.default_rng(1)
-    drawn = [reported.sample(rng) for _ in range(500)]
-    for depths in itertools.product(range(1, 6), repeat=2):
-        values = next(v for v in drawn if (v["conv_layers"], v["dense_layers"]) == depths)
+    verdicts = []
+    for _ in range(500):
+        values = reported.sample(rng)
         try:
             reported.build(values, initializer="zeros")
             built = True
         except ValueError:
             built = False
         assert built == (reported.obstacle(values) is None), values
-    assert 0.5 < np.mean([reported.obstacle(values) is None for values in drawn]) < 0.7
+        verdicts.append(built)
+        if len(verdicts) % 50 == 0:
+            keras.backend.clear_session()
+    assert 0.5 < np.mean(verdicts) < 0.7
 
 
 def test_the_reported_network_counts_as_keras_counts():
