@@ -135,3 +135,25 @@ def test_operations_count_in_place_and_outer_work_and_leave_the_input_alone():
     assert measure.operations(work, x) == 18
     assert measure.operations(lambda a: np.ones(3) + a[:1, 0], x) == 3
     assert (x == np.arange(6.0).reshape(2, 3)).all()
+
+
+def test_operations_of_two_arrays_are_those_of_their_result():
+    column = np.arange(4.0)[:, None]
+    assert measure.operations(lambda a: a + np.ones(3), column) == 12
+    assert measure.operations(lambda a: np.multiply.outer(a, np.ones(3)), column[:, 0]) == 12
+    assert measure.operations(lambda a: np.add.accumulate(a), column) == 4
+    assert measure.operations(np.modf, column) == 8  # two results
+
+
+@pytest.mark.parametrize(
+    ("work", "name"),
+    [
+        (lambda a: a @ a, "matmul"),
+        (lambda a: np.vecdot(a, a), "vecdot"),
+        (lambda a: np.add.reduceat(a, [0, 1]), "add.reduceat"),
+        (lambda a: np.add.at(a, [0, 0], 1), "add.at"),
+    ],
+)
+def test_operations_that_are_not_elementwise_are_refused(work, name):
+    with pytest.raises(TypeError, match=rf"or reduce; got np\.{name}, whose"):
+        measure.operations(work, np.ones((3, 3)))

@@ -152,10 +152,18 @@ def mcnemar(first_right, second_right) -> tuple[int, int, float]:
 
 
 def operations(function: Callable[[np.ndarray], object], x) -> int:
-    """Count the operations on single numbers that NumPy's functions do in `function(x)`.
+    """Count the operations on single numbers of NumPy's elementwise functions in `function(x)`.
 
-    A function of two arrays does as many as the larger of them has numbers, and so does a sum. What
-    is counted is the same on every machine, unlike seconds.
+    One for each number of the result, and for each number that a reduction takes in: the same on
+    every machine, unlike seconds. What is no `ufunc` (`np.dot`, `np.sort`, copies) is not counted.
+
+    Args:
+        function: called with `x` once.
+        x: array.
+
+    Raises:
+        TypeError: `function` uses a ufunc that works on whole vectors, such as `np.matmul`, or in
+            another way than elementwise, `outer`, `reduce` and `accumulate`.
 
     >>> operations(lambda x: x + 1, np.ones((4, 3)))
     12
@@ -167,11 +175,18 @@ def operations(function: Callable[[np.ndarray], object], x) -> int:
     class Counted(np.ndarray):
         def __array_ufunc__(self, ufunc, method, *arrays, out=(), **options) -> np.ndarray:
             nonlocal count
+            if ufunc.signature or method not in ("__call__", "outer", "reduce", "accumulate"):
+                name = ufunc.__name__ + ("" if method == "__call__" else f".{method}")
+                raise TypeError(
+                    f"function must work elementwise or reduce; got np.{name}, whose operations "
+                    "are not counted. Write it with elementwise functions and sums."
+                )
             plain = [np.asarray(array) for array in arrays]
-            count += max(array.size for array in plain)
             if out:
                 options["out"] = tuple(np.asarray(array) for array in out)
-            return np.asarray(getattr(ufunc, method)(*plain, **options)).view(Counted)
+            result = np.asarray(getattr(ufunc, method)(*plain, **options))
+            count += (result if method in ("__call__", "outer") else plain[0]).size
+            return result.view(Counted)
 
     function(np.asarray(x).view(Counted))
     return count
