@@ -10,28 +10,33 @@ from pathlib import Path
 import numpy as np
 
 from hw4.measure import seconds_by_turns
-from hw4.runtime import write_whole
+from hw4.runtime import cores_text, write_whole
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
 HEAD = """# Results
 
-Written by `make bench`, a section a script: not by hand. Medians of calls by turns in one process
-after a warm-up; the ratio is the median of the ratios of a turn, with its quartiles. Outputs are
-compared before times. Below 1 hw4 is the faster one. A load above the number of cores means that
-other work shared them: peers with several threads suffer more from it than hw4's NumPy does.
+Written by the scripts of this folder, a section each: not by hand. A load above the number of cores
+means that other work shared them: peers with several threads suffer more from it than hw4's NumPy
+does.
 """
+PAIRS = (
+    "Medians of calls by turns in one process after a warm-up; the ratio is the median of the "
+    "ratios of a turn, with its quartiles; below 1 hw4 is the faster one. "
+)
 COLUMNS = ("what", "hw4, ms", "beside it", "its ms", "ratio (quartiles)")
 
 
-def beside(what, ours, name, theirs, *, rounds, same=None) -> list[str]:
+def beside(what, ours, name, theirs, *, rounds, same=None, parts=1) -> list[str]:
     """Compare two functions: first what they return, by `same(a, b)`, then their times.
+
+    A call of ours does `parts` times what one of theirs does; its time is given a part.
 
     Raises:
         AssertionError: from `same`, where the outputs differ.
     """
     if same:
         same(ours(), theirs())
-    table = 1e3 * seconds_by_turns([ours, theirs], rounds)
+    table = 1e3 * seconds_by_turns([ours, theirs], rounds) / (parts, 1)
     mine, other = np.median(table, axis=0)
     low, middle, high = np.quantile(table[:, 0] / table[:, 1], (0.25, 0.5, 0.75))
     return [what, f"{mine:.3g}", name, f"{other:.3g}", f"{middle:.2g} ({low:.2g} to {high:.2g})"]
@@ -53,12 +58,14 @@ def write(script: str, packages, rows, columns=COLUMNS, notes="", path=RESULTS) 
     """Print the table of one script and put it into RESULTS.md in place of its last one."""
     here = [name for name in packages if find_spec(name)]
     versions = "".join(f", {name} {metadata.version(name)}" for name in here)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    lines = [f"{cores} cores ({platform.machine()}), Python {platform.python_version()}{versions}"]
+    python = platform.python_version()
+    lines = [f"{cores_text()} ({platform.machine()}), Python {python}{versions}"]
     if hasattr(os, "getloadavg"):
         lines[0] += f"; load {os.getloadavg()[0]:.1f} at the end of the run"
     lines += ["", *([notes, ""] if notes else [])]
-    lines += ["| " + " | ".join(row) + " |" for row in (columns, ["---"] * len(columns), *rows)]
+    for row in (columns, ["---"] * len(columns), *rows):
+        cells = [" ".join(cell.replace("|", r"\|").split()) for cell in row]
+        lines.append(f"| {' | '.join(cells)} |")
     section = f"## {script}\n\n" + "\n".join(lines) + "\n"
     print(section)
     old = path.read_text(encoding="utf-8") if path.exists() else HEAD

@@ -15,7 +15,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import keras
 import numpy as np
 
-from _results import absent, beside, write
+from _results import PAIRS, absent, beside, write
 from hw4.batch_norm import KERAS, batchnorm_backward, batchnorm_forward
 
 SHAPES = [(4096, 1024), (32, 28, 28, 64), (64, 28, 28, 3)]
@@ -97,9 +97,10 @@ def rows(rounds=25, shapes=SHAPES):
 
 if __name__ == "__main__":
     notes = (
-        f"Keras on {keras.backend.backend()}, called eagerly. PyTorch fuses inference into one "
-        "pass over the data on all cores, where hw4's NumPy makes four on one (is it finite, "
-        "centre, scale, shift); a copy is one pass, too."
+        f"{PAIRS}The results of Keras and PyTorch are compared before times. Keras on "
+        f"{keras.backend.backend()}, called eagerly. PyTorch fuses inference into one pass over "
+        "the data on all cores, where hw4's NumPy makes four on one (is it finite, centre, scale, "
+        "shift); a copy is one pass, too."
     )
     table = list(rows(*map(int, sys.argv[1:2])))
     write("batch_norm.py", ("numpy", "keras", "tensorflow", "torch"), table, notes=notes)

@@ -13,7 +13,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
 
-from _results import absent, beside, write
+from _results import PAIRS, absent, beside, write
 from hw4.conv_shapes import Conv2D, Dense, Flatten, MaxPool2D, from_keras, trace
 
 BLOCKS = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
@@ -72,7 +72,8 @@ def rows(rounds=3):
         return sum(row.parameters for row in from_keras(model))
 
     yield beside("VGG16, trace", ours, "Keras builds it", build, rounds=rounds, same=equal)
-    yield beside("VGG16, from_keras", walk, "count_params", model.count_params, rounds=rounds)
+    counted = model.count_params
+    yield beside("VGG16, from_keras", walk, "count_params", counted, rounds=rounds, same=equal)
     for package in ("torch", "torchinfo"):
         if missing := absent("VGG16, trace", "torchinfo", package):
             yield missing
@@ -95,8 +96,9 @@ def growth(counts=(10, 100, 1_000, 10_000), rounds=5):
 if __name__ == "__main__":
     packages = ("keras", "tensorflow", "torch", "torchinfo")
     notes = (
-        "`count_params` adds up sizes that Keras holds already; `from_keras` also gives shapes, "
-        "multiply-adds and receptive fields, and is the slower one."
+        f"{PAIRS}All count the parameters, which are compared before times. `count_params` adds "
+        "up sizes that Keras holds already; `from_keras` also gives shapes, multiply-adds and "
+        "receptive fields, and is the slower one."
     )
     write("conv_shapes.py", packages, list(rows(*map(int, sys.argv[1:2]))), notes=notes)
     columns = ("convolutions", "trace, ms of the processor", "µs a layer")

@@ -4,13 +4,12 @@
 
 The bare function does for one network and one layer what `grad_cam` does for any: no checks, no
 search for the score, no copies. On TensorFlow it is a `tf.function`, on JAX a `jax.jit`, on PyTorch
-plain autograd; there captum's `LayerGradCam` joins in where it is installed. Outputs are compared
-before times; the sides alternate, and a line gives medians and the quartiles of the ratio.
+plain autograd. captum's `LayerGradCam` of the same network in PyTorch joins in where it is there.
 """
 
-import importlib.util
 import os
 import sys
+from functools import partial
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -18,8 +17,9 @@ import keras
 import numpy as np
 from keras import layers, ops
 
+from _results import PAIRS, absent, beside, write
+from hw4 import runtime
 from hw4.grad_cam import grad_cam
-from hw4.measure import seconds_by_turns
 
 BATCHES = (1, 32, 256)
 
@@ -94,9 +94,7 @@ def bare(model):
 
 
 def captum(model):
-    """captum's LayerGradCam of the same network written in PyTorch, or None without captum."""
-    if not importlib.util.find_spec("captum"):
-        return None
+    """captum's LayerGradCam of the same network written in PyTorch."""
     import torch
     from captum.attr import LayerGradCam
 
@@ -124,35 +122,34 @@ def captum(model):
     return maps
 
 
-def main(rounds=30, batches=BATCHES):
-    """Print one line a batch size and rival; return their ratios (time of hw4 / time of rival)."""
+def close(ours, theirs):
+    """Refuse maps that differ."""
+    np.testing.assert_allclose(ours, theirs, atol=1e-5 * np.abs(theirs).max())
+
+
+def rows(rounds=30, batches=BATCHES):
+    """One row a rival and batch size."""
     model = question_7()
-    rivals = {"bare": bare(model), "captum": captum(model)}
-    rivals = {name: rival for name, rival in rivals.items() if rival}
-    print(f"Keras {keras.__version__} on {keras.backend.backend()}; without: ", end="")
-    print({"bare", "captum"} - set(rivals) or "nothing")
-    found = {}
-    for count in batches:
-        shape = (count, *model.input_shape[1:])
-        images = np.random.default_rng(0).random(shape, dtype="float32")
-        ours = grad_cam(model, images)
-        for name, rival in rivals.items():
-            theirs = rival(images)
-            np.testing.assert_allclose(ours, theirs, atol=1e-5 * np.abs(theirs).max())
-
-            def run(rival=rival, images=images):
-                return rival(images)
-
-            table = seconds_by_turns([lambda images=images: grad_cam(model, images), run], rounds)
-            mine, other = 1e3 * np.median(table, axis=0)
-            low, middle, high = np.quantile(table[:, 0] / table[:, 1], (0.25, 0.5, 0.75))
-            found[name, count] = middle
-            print(
-                f"{count:4} images: hw4 {mine:8.2f} ms ({1e3 * count / mine:7,.0f} maps/s)   "
-                f"{name} {other:8.2f} ms   ratio {middle:.2f} ({low:.2f} to {high:.2f})"
-            )
-    return found
+    rivals = {"bare": bare(model)}
+    missing = absent("Grad-CAM", "captum", "captum")
+    if not missing:
+        rivals["captum"] = captum(model)
+    for name, rival in rivals.items():
+        for count in batches:
+            shape = (count, *model.input_shape[1:])
+            images = np.random.default_rng(0).random(shape, dtype="float32")
+            ours, theirs = partial(grad_cam, model, images), partial(rival, images)
+            what = f"maps of {count} images"
+            yield beside(what, ours, name, theirs, rounds=rounds, same=close)
+    if missing:
+        yield missing
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:2]))
+    notes = (
+        f"{PAIRS}The maps are compared before times. Question 7's network, Keras on "
+        f"{keras.backend.backend()}, {runtime.device()}; `bare` is the compiled forward and "
+        "backward pass of this one network alone, captum works on PyTorch."
+    )
+    packages = ("keras", "tensorflow", "jax", "torch", "captum")
+    write("grad_cam.py", packages, list(rows(*map(int, sys.argv[1:2]))), notes=notes)

@@ -1,14 +1,14 @@
 """Question 1 measured: stubbed searches, and ours against the report.
 
-    python benchmarks/tuning.py                  the stub, and our procedure for 3 seeds
-    python benchmarks/tuning.py ours reported    both procedures in one run, the report's scaled
-                                                 up from a small part; HW4_PROFILE=full runs all
-                                                 of it, about an hour
+    python benchmarks/tuning.py [--searches 20] [--seeds 1] [stub] [ours] [reported]
 
-Parts: `stub` (200 seeds, at least 20 trials each, every proposal built), `ours`, `reported` (its
-program: 5 trials of 5 epochs, then up to 20 epochs, everything judged by the test set).
+Parts, the first two by default: `stub` (searches whose trainer only builds), `ours` (search and
+final training, once a seed), `reported` (its program: 5 trials of 5 epochs, then up to 20 epochs,
+everything judged by the test set; scaled up from a small part, or with HW4_PROFILE=full all of it,
+about an hour). 200 searches and 3 seeds beside the report take about half an hour.
 """
 
+import argparse
 import sys
 import time
 
@@ -20,11 +20,12 @@ import keras  # noqa: E402
 import keras_tuner  # noqa: E402
 import numpy as np  # noqa: E402
 
+from _results import write  # noqa: E402
 from hw4 import tuning  # noqa: E402
 from hw4.tuning import TUNERS, best, reported, space  # noqa: E402
 from hw4.tuning.ask_tell import Plan, Search  # noqa: E402
 
-SEEDS = (1, 2, 3)
+COLUMNS = ("what", "what came out", "seconds", "of the processor")
 # More epochs than the notebook's: there is a fifth of the report's time to spend.
 FINAL_FACTOR = 1.5
 REPORTED_SEARCHES = 5
@@ -35,16 +36,12 @@ def now() -> np.ndarray:
     return np.array([time.perf_counter(), time.process_time()])
 
 
-def told(seconds) -> str:
-    """Return both times as text."""
-    return f"{seconds[0]:.0f} s, of the processor {seconds[1]:.0f} s"
-
-
-def stub():
-    """Search 200 times with a trainer that only builds, and count what fails or aborts.
+def stub(searches=20):
+    """Search with a trainer that only builds, and count what fails or aborts.
 
     Random and Bayesian searches have 20 trials, Hyperband's brackets 30.
     """
+    start = now()
     declared = space.declare(keras_tuner.HyperParameters())
     failed = aborted = trials = 0
 
@@ -52,7 +49,7 @@ def stub():
         tuning.build_model(values)
         return float(np.random.default_rng(seed).random())
 
-    for seed in range(200):
+    for seed in range(searches):
         tuner = TUNERS[seed % len(TUNERS)]
         search = Search(Plan(declared, tuner, 17, seed, (2, 12), 3, affordable=space.shrink))
         try:
@@ -64,26 +61,26 @@ def stub():
         failed += sum(record["status"] != "completed" for record in log)
         if seed % 20 == 19:
             keras.backend.clear_session()
-    print(f"stub: {trials} trials of 200 searches, {failed} failed builds, {aborted} aborts")
+    came_out = f"{trials:,} trials, {failed} failed builds, {aborted} aborts"
+    yield f"stubbed searches: {searches}", came_out, now() - start
 
 
-def ours():
-    """Search, choose by validation, train, test once; for three seeds."""
+def ours(seeds=(1,)):
+    """Search, choose by validation, train, test once; for each seed, then the mean of all."""
     scores, times = [], []
-    for seed in SEEDS:
+    for seed in seeds:
         start = now()
         winner = best(tuning.search("random", seed=seed))
         epochs = round(FINAL_FACTOR * tuning.final_epochs(winner["values"]))
         model, _ = tuning.train_final(winner["values"], seed=seed, epochs=epochs)
         times.append(now() - start)
         scores.append(tuning.accuracy(model, *tuning.inputs("test")))
-        print(f"ours, seed {seed}: {100 * scores[-1]:.2f} %, {epochs} epochs, {told(times[-1])}")
-    print(f"ours: mean {100 * np.mean(scores):.3f} %, mean {told(np.mean(times, axis=0))}")
-    return np.mean(times, axis=0)
+        yield f"ours, seed {seed}", f"{100 * scores[-1]:.2f} %, {epochs} epochs", times[-1]
+    yield "ours, mean", f"{100 * np.mean(scores):.3f} %", np.mean(times, axis=0)
 
 
 def as_reported():
-    """Run the reported program, several times over, and return its mean cost.
+    """Run the reported program, several times over, and give its mean cost at last.
 
     A trial that cannot be built costs it nothing, and a search that would abort is drawn again.
     The standard profile trains on a tenth of the images for one epoch of each part and scales up,
@@ -125,19 +122,45 @@ def as_reported():
         stop = keras.callbacks.EarlyStopping(monitor, patience=3, restore_best_weights=True)
         spent += fit(model, 20, 4, batch_size=128, callbacks=[stop])[0]
         score = f"{100 * model.evaluate(*held_out, verbose=0)[1]:.2f} %" if literal else "scaled up"
-        print(f"reported, trials {failed}: {score}, {told(spent)}", flush=True)
-        return spent
+        return f"reported, trials {failed}", score, spent
 
-    rng = np.random.default_rng(0)
-    spent = np.mean([search(rng) for _ in range(1 if literal else REPORTED_SEARCHES)], axis=0)
-    print(f"reported: mean {told(spent)}")
-    return spent
+    rng, times = np.random.default_rng(0), []
+    for _ in range(1 if literal else REPORTED_SEARCHES):
+        *said, spent = search(rng)
+        times.append(spent)
+        yield *said, spent
+    yield "reported, mean", "", np.mean(times, axis=0)
 
 
-PARTS = {"stub": stub, "ours": ours, "reported": as_reported}
+def rows(parts):
+    """Yield the rows of some parts; `parts` are their names and generators."""
+    spent = {}
+    for name, part in parts.items():
+        for what, came_out, seconds in part:
+            print(what, came_out, file=sys.stderr)
+            spent[name] = seconds  # at last the mean
+            yield [what, came_out, *(f"{number:.0f}" for number in seconds)]
+    if {"ours", "reported"} <= spent.keys():
+        ratios = spent["ours"] / spent["reported"]
+        yield ["ours / reported", "", *(f"{number:.3f}" for number in ratios)]
+
 
 if __name__ == "__main__":
-    spent = {name: PARTS[name]() for name in sys.argv[1:] or ("stub", "ours")}
-    if {"ours", "reported"} <= spent.keys():
-        wall, processor = spent["ours"] / spent["reported"]
-        print(f"ours / reported: {wall:.3f}, of the processor {processor:.3f}")
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("parts", nargs="*", default=["stub", "ours"])
+    parser.add_argument("--searches", type=int, default=20)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1])
+    options = parser.parse_args()
+    known = {
+        "stub": stub(options.searches),
+        "ours": ours(options.seeds),
+        "reported": as_reported(),
+    }
+    notes = (
+        "A stubbed search only builds its networks. Ours: search, choice by validation and final "
+        "training, accuracy on the test set. The report's program: `x` is a trial that cannot be "
+        "built; scaled up means from a tenth of its images, in its favour. "
+        f"Keras on {keras.backend.backend()}, {runtime.device()}."
+    )
+    table = list(rows({name: known[name] for name in options.parts}))
+    write("tuning.py", ("keras", "keras_tuner", "tensorflow"), table, COLUMNS, notes)

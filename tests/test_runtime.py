@@ -99,6 +99,15 @@ def test_environment_is_plain_and_complete():
     assert found["device"].startswith(("CPU (", "GPU: "))
 
 
+def test_cores_are_those_that_may_be_used(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {3}, raising=False)
+    assert runtime.cores_text() == "1 core"
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {1, 3})
+    assert runtime.cores_text() == "2 cores"
+    if not runtime.device().startswith("GPU"):
+        assert runtime.device() == "CPU (2 cores)"
+
+
 def test_batched_gives_every_sample_once_in_order():
     x, y = np.arange(10, dtype=np.float32).reshape(5, 2), np.arange(5)
     model = keras.Sequential([keras.Input((2,)), keras.layers.Identity()])

@@ -249,7 +249,19 @@ def device() -> str:
         names = [d.device_kind for d in jax.devices() if d.platform == "gpu"]
     if names:
         return "GPU: " + ", ".join(str(name) for name in names)
-    return f"CPU ({os.cpu_count()} cores)"
+    return f"CPU ({cores_text()})"
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def cores_text() -> str:
+    """Say how many cores this process may use, for instance `1 core`."""
+    return f"{cores()} core{'s' * (cores() > 1)}"
 
 
 def batched(x, y, batch_size: int) -> dict:

@@ -180,12 +180,22 @@ def test_jobs_at_once_follow_cores_and_memory(monkeypatch, cores, gigabytes, exp
 
 
 def test_notebooks_at_once_share_the_cores(monkeypatch):
-    monkeypatch.setattr(jobs, "cores", lambda: 8)
+    monkeypatch.setattr(execute, "cores", lambda: 8)
     monkeypatch.delenv("HW4_THREADS", raising=False)
     assert execute.environment(3)["HW4_THREADS"] == "2"
     assert "HW4_THREADS" not in execute.environment(1)
     monkeypatch.setenv("HW4_THREADS", "5")
     assert execute.environment(3)["HW4_THREADS"] == "5"
+
+
+def test_variables_are_set_for_the_kernels_alone(tmp_path, console, monkeypatch):
+    monkeypatch.setenv("HW4_SEED", "1")
+    source = save(tmp_path, "asks.ipynb", "import os", "print(os.environ['HW4_SEED'])")
+    out = tmp_path / "out"
+    assert execute.run_all([source], out, console, variables={"HW4_SEED": "2"}) == {}
+    book = nbformat.read(out / "asks.ipynb", as_version=4)
+    assert book.cells[2].outputs[0].text == "2\n"
+    assert os.environ["HW4_SEED"] == "1"
 
 
 def test_free_memory_is_a_sensible_number():

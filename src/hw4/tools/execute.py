@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from hw4.runtime import BUILD, NOTEBOOKS
+from hw4.runtime import BUILD, NOTEBOOKS, cores
 from hw4.tools import jobs
 from hw4.tools.submission import visible
 
@@ -79,7 +79,7 @@ def environment(most: int) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if name != "JPY_SESSION_NAME"}
     kept["IPYTHONDIR"] = str(folder)
     if most > 1 and not kept.get("HW4_THREADS"):
-        kept["HW4_THREADS"] = str(max(1, jobs.cores() // most))
+        kept["HW4_THREADS"] = str(max(1, cores() // most))
     return kept
 
 
@@ -94,6 +94,7 @@ def run_all(
     console: Console,
     verdict: Callable[[Path], str] = lambda path: "executed",
     most: int | None = None,
+    variables: dict[str, str] | None = None,
 ) -> dict[Path, str]:
     """Execute every notebook of `sources` into the folder `target`, going on after failures.
 
@@ -107,6 +108,7 @@ def run_all(
         console: where progress is shown.
         verdict: from the path of an executed notebook to the words said of it at once.
         most: how many run at once; by default as cores and memory allow.
+        variables: set in the kernels' environment, whatever this process has there.
 
     Returns:
         What went wrong, for the sources that failed.
@@ -119,7 +121,8 @@ def run_all(
     shown = _Progress(console, len(work))
     results: dict[jobs.Job, dict] = {}
     failed: dict[Path, str] = {}
-    with shown, contextlib.closing(jobs.run(work, most, environment(most))) as events:
+    kept = environment(most) | (variables or {})
+    with shown, contextlib.closing(jobs.run(work, most, kept)) as events:
         for job, line in events:
             if line is not None:
                 told = jobs.told(line)

@@ -11,6 +11,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from hw4.runtime import cores
+
 # What a notebook with TensorFlow needs at most, in bytes of memory.
 MEMORY = 3 * 2**30
 # Begins a line of JSON from a process of ours among the lines of the programs it runs.
@@ -40,13 +42,6 @@ def told(line: str) -> dict | None:
         if line.startswith(MARK):
             return json.loads(line[len(MARK) :])
     return None
-
-
-def cores() -> int:
-    """Return how many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def at_once(count: int) -> int:

@@ -1,7 +1,6 @@
 """`hw4 tune`: the search of question 1 from a shell, in one process, several, or a cluster."""
 
 import contextlib
-import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -102,8 +101,8 @@ def local(workers: int) -> "LocalCluster":  # noqa: F821 - imported when it is n
     """Return a Dask cluster of processes on this machine, one trial at a time in each."""
     from distributed import LocalCluster
 
-    cores = max(1, (os.cpu_count() or 1) // workers)
-    threads = runtime.integer_setting("HW4_THREADS", 1, 1024) or cores
+    share = max(1, runtime.cores() // workers)
+    threads = runtime.integer_setting("HW4_THREADS", 1, 1024) or share
     return LocalCluster(
         n_workers=workers,
         threads_per_worker=1,
