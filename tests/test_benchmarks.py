@@ -68,11 +68,15 @@ def test_a_stubbed_search_and_a_final_training_on_a_handful_of_images(script, mo
     network |= {"neurons_1": 16, "dropout_dense": 0.0, "optimizer": "adam", "learning_rate": 1e-3}
     monkeypatch.setattr(tuning.tuning, "search", lambda tuner, seed: [])
     monkeypatch.setattr(tuning, "best", lambda log: {"values": network})
-    table = list(tuning.rows({"stub": tuning.stub(1), "ours": tuning.ours([3])}))
-    assert [row[0] for row in table] == ["stubbed searches: 1", "ours, seed 3", "ours, mean"]
+    small = {"conv_layers": 1, "filters_1": 16, "dropout_conv_1": 0.0, "dense_layers": 0}
+    monkeypatch.setattr(tuning.reported, "BEST", small | {"learning_rate": 1e-3})
+    parts = {"stub": tuning.stub(1), "ours": tuning.ours([3]), "recipe": tuning.recipe([3])}
+    table = list(tuning.rows(parts))
+    trained = ["ours, seed 3", "ours, mean", "the report's best, seed 3", "the report's best, mean"]
+    assert [row[0] for row in table] == ["stubbed searches: 1", *trained]
     assert table[0][1] == "20 trials, 0 failed builds, 0 aborts"
     assert table[1][1].endswith(" %, 12 epochs")
-    assert float(table[1][1].split()[0]) > 50
+    assert all(float(row[1].split()[0]) > 50 for row in table[1:])
 
 
 def test_grading_more_takes_no_more_a_notebook(script):
