@@ -15,9 +15,8 @@ from hw4.runtime import cores_text, write_whole
 RESULTS = Path(__file__).with_name("RESULTS.md")
 HEAD = """# Results
 
-Written by the scripts of this folder, a section each: not by hand. A load above the number of cores
-means that other work shared them: peers with several threads suffer more from it than hw4's NumPy
-does.
+Written by the scripts of this folder, a section each: not by hand. Cores are those that the script
+could use; the load is the whole machine's at the end of the run, other work included.
 """
 PAIRS = (
     "Medians of calls by turns in one process after a warm-up; the ratio is the median of the "
@@ -61,7 +60,7 @@ def write(script: str, packages, rows, columns=COLUMNS, notes="", path=RESULTS) 
     python = platform.python_version()
     lines = [f"{cores_text()} ({platform.machine()}), Python {python}{versions}"]
     if hasattr(os, "getloadavg"):
-        lines[0] += f"; load {os.getloadavg()[0]:.1f} at the end of the run"
+        lines[0] += f"; load {os.getloadavg()[0]:.1f}"
     lines += ["", *([notes, ""] if notes else [])]
     for row in (columns, ["---"] * len(columns), *rows):
         cells = [" ".join(cell.replace("|", r"\|").split()) for cell in row]
