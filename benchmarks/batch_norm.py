@@ -100,8 +100,7 @@ if __name__ == "__main__":
         f"{PAIRS}The results of Keras and PyTorch are compared before times. Keras on "
         f"{keras.backend.backend()}, called eagerly. PyTorch fuses inference into one pass over "
         "the data on all cores, where hw4's NumPy makes four on one (is it finite, centre, scale, "
-        "shift); a copy is one pass, too. Other work slows peers with several threads down more than "
-        "hw4's NumPy."
+        "shift); a copy is one pass, too."
     )
     table = list(rows(*map(int, sys.argv[1:2])))
     write("batch_norm.py", ("numpy", "keras", "tensorflow", "torch"), table, notes=notes)
