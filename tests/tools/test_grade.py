@@ -135,6 +135,10 @@ def own_cell(book):
     add(book, 3, OWN, "yours")
 
 
+def own_cell_below_the_table(book):
+    add(book, 9, "accuracy = maps[0] = 1", "yours")
+
+
 def own_solution(book):
     cell(book, 7).update(source="total = sum([1, 1])", metadata={"tags": ["yours"]})
     add(book, 8, 'from hw4.tools import selfcheck\n\nselfcheck.check("q7", 1, globals())', "yours")
@@ -145,7 +149,7 @@ def own_solution(book):
     [
         other_numbers, constants, yours, without_ids, ids_of_colab, lists_of_lines,
         windows_line_ends, a_warning_on_stderr, another_machine, remarks, own_cell,
-        own_solution,
+        own_cell_below_the_table, own_solution,
     ],
     ids=lambda change: change.__name__,
 )  # fmt: skip
@@ -395,6 +399,12 @@ FORGERIES = {
         own("def f():\n    global accuracy\n    accuracy = 1\nf()"), "added cell"),
     "own cell that changes a list": (own("maps.append(3)"), "added cell"),
     "own cell that changes an item": (own("maps[0] = 3"), "added cell"),
+    "own cell that changes it under another name": (own("m = maps\nm.append(3)"), "added cell"),
+    "own cell before the table": (
+        lambda book: add(book, 8, "claims = Claims('q7')", "yours"), "added cell"),
+    "two own cells together": (
+        lambda book: (add(book, 3, "m = maps", "yours"), add(book, 4, "m.pop()", "yours")),
+        "added cell"),
     "own cell that claims": (own("claims.equal('7-a', 'shapes')"), "added cell"),
     "own cell with another numpy": (own("import fake as claims"), "added cell"),
     "own cell with a star": (own("from fake import *"), "added cell"),

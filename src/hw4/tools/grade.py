@@ -193,23 +193,23 @@ def _compare_cells(
         if id(cell) not in paired:
             first = shortened(cell.source.splitlines()[0], 80)
             grade.add("missing cell", f"cell {cell.number} of the reference is missing: {first}")
-    own = [(theirs, ours.source) for ours, theirs in pairs if _is_own(ours, theirs)]
+    own = {id(theirs): ours.source for ours, theirs in pairs if _is_own(ours, theirs)}
     for cell in notebook.code:
         if id(cell) in paired:
             continue
         if "yours" in cell.tags:
-            own.append((cell, ""))
+            own[id(cell)] = ""
             grade.notes.append(f"cell {cell.number} is the author's own:\n{_quoted(cell.source)}")
         else:
             grade.add("added cell", f"not in the reference:\n{_quoted(cell.source)}", cell)
-    theirs_alone = {id(cell) for cell, _ in own}
-    rest = [(cell.number, cell.source) for cell in notebook.code if id(cell) not in theirs_alone]
-    for cell, instead in own:
-        above = [source for number, source in rest if number < cell.number]
-        below = [source for number, source in rest if number > cell.number]
-        if reach := own_cells.reach(cell.source, above, below, instead):
-            text = f"the author's own, but {shortened(reach)}:\n{_quoted(cell.source)}"
-            grade.add("added cell", text, cell)
+    # what stands below the claims table decides no claim
+    shown = [theirs.number for ours, theirs in pairs if ours is reference.shown_in]
+    cells = [cell for cell in notebook.code if not shown or cell.number <= shown[0]]
+    instead = {n: own[id(cell)] for n, cell in enumerate(cells) if id(cell) in own}
+    reaches = own_cells.reaches([cell.source for cell in cells], instead) if instead else {}
+    for n, reach in reaches.items():
+        text = f"the author's own, but {shortened(reach)}:\n{_quoted(cells[n].source)}"
+        grade.add("added cell", text, cells[n])
     place = {id(cell): index for index, cell in enumerate(reference.notebook.code)}
     order = [place[id(ours)] for ours, theirs in sorted(pairs, key=lambda pair: pair[1].number)]
     if order != sorted(order):
