@@ -727,6 +727,45 @@ def test_a_pipe_that_somebody_writes_to_is_not_read(tmp_path, references):
 # --- the command -----------------------------------------------------------------------------
 
 
+def put(folder, *names):
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"PK")
+
+
+def test_a_folder_without_a_notebook_has_a_row(book, save, folder, tmp_path, capsys):
+    put(tmp_path / "submitted", "bob/work.zip", "eve/essay.pdf", "eve/img/a.png", "list.csv")
+    put(tmp_path / "submitted", "ann/notes.txt", "ann/img/a.png", ".cache/x", "max/.hidden")
+    save(book, "ann/q7_grad_cam.ipynb")
+    save(book, "dan/work/q7_grad_cam.ipynb")
+    out = tmp_path / "submitted/report"
+    call = ["grade", str(tmp_path / "submitted"), "--json", "--reference", str(folder)]
+    call += ["--html", str(out), "--csv", str(tmp_path / "out.csv")]
+    for _ in range(2):  # the pages of the first call are no submission of the second
+        assert cli.main(call) == 1
+        found = json.loads(capsys.readouterr().out)["submissions"]
+        names = [entry["path"].partition("submitted/")[2] for entry in found]
+        assert names == ["ann/q7_grad_cam.ipynb", "bob", "dan/work/q7_grad_cam.ipynb", "eve"]
+        assert [entry["status"] for entry in found] == ["ok", "unreadable", "ok", "unreadable"]
+        (problem,) = found[3]["problems"]
+        assert problem["kind"] == "missing notebook"
+        assert problem["text"] == "expected an .ipynb; found only essay.pdf, img"
+        assert "bob,,unreadable,0,0,0,0,0,0,1,missing notebook: expected an .ipynb; found" in (
+            tmp_path / "out.csv"
+        ).read_text(encoding="utf-8")
+        index = (out / "index.html").read_text(encoding="utf-8")
+        assert "expected an .ipynb; found only work.zip" in index
+        assert (out / "bob.html").exists()
+
+
+def test_a_submission_that_is_a_folder_without_a_notebook_has_a_row(folder, tmp_path, capsys):
+    put(tmp_path / "bob", *(f"{number}.zip" for number in range(7)))
+    assert cli.main(["grade", str(tmp_path / "bob"), "--json", "--reference", str(folder)]) == 1
+    (found,) = json.loads(capsys.readouterr().out)["submissions"]
+    assert found["problems"][0]["text"].endswith("only 0.zip, 1.zip, 2.zip, 3.zip, 4.zip, …")
+
+
 def test_three_hundred_of_one_name_have_a_page_each(book, save, folder, tmp_path, capsys):
     for number in range(30):
         save(book, f"student{number}/q7_grad_cam.ipynb")

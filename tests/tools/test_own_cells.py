@@ -172,7 +172,7 @@ def f(accuracy):
     maps = accuracy + 1
     return maps
 print(f(3))""",
-    "their names in a comprehension": "print([accuracy for accuracy in (1, 2)], {maps for maps in ()})",
+    "their names inside": "print([accuracy for accuracy in x_test], {maps for maps in y_test})",
     "imports again": """\
 import numpy as np
 from keras import layers, ops

@@ -174,7 +174,9 @@ def _report(options) -> int:
 def _grade(options) -> int:
     from hw4.tools import submission
 
-    paths = submission.find(options.submissions)
+    paths = submission.find(options.submissions, missing=True)
+    # pages of an earlier call are no submission
+    paths = [path for path in paths if path != options.html]
     if not paths:
         raise ValueError(
             f"submissions must hold notebooks; got none below "

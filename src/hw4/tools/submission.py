@@ -98,8 +98,13 @@ def shortened(text: object, most: int = 200) -> str:
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
-def find(paths: Iterable[Path]) -> list[Path]:
+def find(paths: Iterable[Path], missing: bool = False) -> list[Path]:
     """Return files as they are named, and of every folder all notebooks below it, sorted.
+
+    Args:
+        paths: files and folders.
+        missing: also return the folders that hold other files but, down to their last folder, no
+            notebook. What lies beside a notebook, or in a folder beside it, is no submission.
 
     Raises:
         FileNotFoundError: a path that does not exist.
@@ -111,29 +116,43 @@ def find(paths: Iterable[Path]) -> list[Path]:
                 f"notebooks must be existing files or folders; got {visible(path)!r}. "
                 "Correct the path."
             )
-        found |= dict.fromkeys(_below(path) if path.is_dir() else [path])
+        found |= dict.fromkeys(_below(path, missing) if path.is_dir() else [path])
     return list(found)
 
 
-def _below(folder: Path) -> list[Path]:
-    def unreadable(error) -> None:
-        found.append(Path(error.filename))
-
-    found: list[Path] = []
-    for place, folders, files in os.walk(folder, onerror=unreadable):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+def _below(folder: Path, missing: bool) -> list[Path]:
+    unreadable, notebooks, others = [], [], []
+    for place, folders, files in os.walk(folder, onerror=unreadable.append):
+        folders[:] = sorted(name for name in folders if not _is_hidden(name))
+        files = [name for name in files if not _is_hidden(name)]
         # a folder that is called like a notebook is a finding, not a place to look in silently
-        names = [*files, *folders]
-        found += [Path(place, name) for name in names if name.lower().endswith(".ipynb")]
-    return sorted(path for path in found if not path.name.startswith("."))
+        names = [name for name in (*files, *folders) if name.lower().endswith(".ipynb")]
+        notebooks += [Path(place, name) for name in names]
+        others += [Path(place)] if files and not names else []
+    above = {parent for path in notebooks for parent in path.parents}
+    beside = {path.parent for path in notebooks}
+    without = [path for path in others if path not in above and not beside & {*path.parents}]
+    # of folders in one another the outermost, but for the one that holds all submissions
+    without = [path for path in without if path != folder] or without
+    outermost = [path for path in without if not {*without} & {*path.parents}]
+    found = [*notebooks, *(Path(error.filename) for error in unreadable)]
+    return sorted([*found, *(outermost if missing else [])])
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith((".", "__MACOSX"))
 
 
 def read(path: Path) -> Notebook:
     """Read one notebook of format 4; a byte order mark is taken off.
 
     Raises:
-        Unreadable: as `parse` does, or it cannot be read.
+        Unreadable: as `parse` does, or it cannot be read, or it is a folder without a notebook.
     """
+    if path.suffix.lower() != ".ipynb" and path.is_dir() and os.access(path, os.R_OK):
+        names = sorted(part.name for part in path.iterdir() if not _is_hidden(part.name))
+        listed = ", ".join(shortened(name, 60) for name in names[:5]) + ", …" * (len(names) > 5)
+        raise Unreadable("missing notebook", f"expected an .ipynb; found only {listed}")
     return parse(path, _content(path))
 
 
