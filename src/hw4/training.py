@@ -1,4 +1,4 @@
-"""Schedule, augmentation and fit of questions 1, 2 and 7; batch-by-batch training of question 6."""
+"""Training that several questions share: schedule, augmentation, fits, a model used again."""
 
 import time
 from collections.abc import Iterator
@@ -138,6 +138,23 @@ def fit(
                 history.setdefault(name, []).extend(values)
             bar.update()
     return history
+
+
+def restart(used, new) -> None:
+    """Give a trained model the weights of a new one, and an optimizer that has made no step.
+
+    It can then be trained like the new one, without the time of tracing a training step, which for
+    a small network is longer than the training.
+
+    Args:
+        used: compiled model; the learning rate of its optimizer stays.
+        new: model of the same layers; it need not be compiled.
+    """
+    for old, fresh in zip(used.variables, new.variables, strict=True):
+        old.assign(fresh)
+    for variable in used.optimizer.variables:
+        if variable.name != "learning_rate":
+            variable.assign(keras.ops.zeros_like(variable))
 
 
 def steps(samples: int, batch_size: int, epochs: int) -> int:

@@ -103,7 +103,7 @@ def test_tuning_the_last_block_changes_it_and_the_head_and_nothing_else(data, na
     weights = transfer.find(name, "random")
     model = transfer.build_classifier(name, weights, size=SIZE)
     before = {layer.name: layer.get_weights() for layer in model.layers if layer.weights}
-    before_block, after = transfer.cut(model, name)
+    before_block, after = transfer.split_at_last_block(model, name)
     maps = before_block.predict(weights.preprocess(data.images(SIZE, np.arange(12))), verbose=0)
     options = {"epochs": 1, "batch_size": 6, "learning_rate": 0.01}
     history = transfer.fine_tune(after, maps, data.labels[:12], **options)
@@ -125,7 +125,7 @@ def test_tuning_behind_the_cut_is_tuning_the_whole_network(data):
     train = np.arange(6)
     cut, whole = (transfer.build_classifier("VGG16", weights, size=SIZE) for _ in range(2))
     images = weights.preprocess(data.images(SIZE, train))
-    before, after = transfer.cut(cut, "VGG16")
+    before, after = transfer.split_at_last_block(cut, "VGG16")
     maps = before.predict(images, verbose=0)
     transfer.fine_tune(after, maps, data.labels[train], epochs=1, learning_rate=1e-3)
     transfer.unfreeze_last_block(whole, "VGG16")
@@ -636,7 +636,7 @@ def test_pointing_hits_what_a_count_of_pixels_says():
 def test_the_table_has_every_column_and_masks_what_varies():
     texts = scores.table([result([0, 1, 1, 1], [0.2, 0.9, 0.8, 0.4])])["m, random"]
     assert texts["data"] == "phantom"
-    assert texts["majority share"] == "0.7500"
+    assert texts["majority share"] == "⟨0.7500⟩"
     assert texts["test accuracy"].startswith("⟨0.750⟩ [⟨")
     assert texts["beats the majority"] == "no"
     columns = ["train images", "test images", "test patients", "train accuracy"]
@@ -686,7 +686,7 @@ def test_the_small_network_is_scored_on_the_same_images(compared, data):
     assert text.splitlines()[-1].startswith("No row beats the majority class")
     truth = np.repeat([1, 0], [20, 10])
     good, bad = result(truth, truth, model="good"), result(truth, np.ones(30), model="bad")
-    assert transfer.explain([bad, good]).splitlines()[-1].startswith("good learns from the same")
+    assert transfer.explain([bad, good]).splitlines()[-1].startswith("good beats it, so that")
     assert len(transfer.explain([good]).splitlines()) == 2
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from keras import layers
 
 from hw4.runtime import integer, steps_together
+from hw4.training import restart
 
 KINDS = {"SimpleRNN": layers.SimpleRNN, "GRU": layers.GRU, "LSTM": layers.LSTM}
 READERS = ("last", "max", "every")
@@ -126,10 +127,6 @@ class Trainer:
         self._traced = build()
         optimizer = keras.optimizers.Adam(**adam)
         self._traced.compile(optimizer, loss, steps_per_execution=steps_together(16))
-        optimizer.build(self._traced.trainable_variables)
-        self._start = [
-            keras.ops.convert_to_numpy(keras.ops.copy(variable)) for variable in optimizer.variables
-        ]
 
     def __call__(
         self, X: np.ndarray, y: np.ndarray, *, seed: int, epochs: int, callbacks: Sequence = ()
@@ -141,13 +138,11 @@ class Trainer:
             y: (n,) targets, or (n, steps, 1) for networks that answer at every step.
             seed: of the fresh weights and the order of the sequences.
             epochs: passes over the data.
-            callbacks: what Keras' `fit` takes.
+            callbacks: what Keras' `fit` takes; a learning rate that they change stays changed.
         """
         keras.utils.set_random_seed(seed)
         model = self.build()
-        self._traced.set_weights(model.get_weights())
-        for variable, value in zip(self._traced.optimizer.variables, self._start, strict=True):
-            variable.assign(value)
+        restart(self._traced, model)
         options = {"batch_size": self.batch_size, "callbacks": list(callbacks), "verbose": 0}
         self._traced.fit(X, y, epochs=epochs, **options)
         model.set_weights(self._traced.get_weights())

@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from hw4 import runtime
+
 LARGEST = 32 * 2**20  # bytes; the committed notebooks have at most 2 MB
 OUTPUT_TEXTS = {
     "stream": ("name", "text"),
@@ -93,9 +95,8 @@ def visible(text: object, newlines: bool = False) -> str:
 
 
 def shortened(text: object, most: int = 200) -> str:
-    """Return `visible` text with its middle left out when it is longer than `most` signs."""
-    text = visible(str(text)[: 2 * most])
-    return text if len(text) <= most else f"{text[: most - 1]}…"
+    """Return `visible` text, without its end where it is longer than `most` signs."""
+    return runtime.cut(visible(str(text)[: 2 * most]), most)
 
 
 def find(paths: Iterable[Path], missing: bool = False) -> list[Path]:

@@ -20,8 +20,8 @@ from hw4.transfer.fitting import (
 from hw4.transfer.networks import (
     build_classifier,
     build_head,
-    cut,
     small_cnn,
+    split_at_last_block,
     transplant,
     unfreeze_last_block,
 )
@@ -50,7 +50,6 @@ __all__ = [
     "check_scale",
     "compare",
     "compare_preprocessing",
-    "cut",
     "detection",
     "diagnose_collapse",
     "explain",
@@ -68,6 +67,7 @@ __all__ = [
     "probabilities",
     "read_grey",
     "small_cnn",
+    "split_at_last_block",
     "table",
     "transplant",
     "unfreeze_last_block",

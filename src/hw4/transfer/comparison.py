@@ -137,8 +137,9 @@ def explain(results: list[Result]) -> str:
     beating = [result for result in results if result.beats_majority]
     if beating and len(beating) < len(results):
         lines.append(
-            f"{beating[0].model} learns from the same images and labels: where another row does "
-            "not beat the majority class, its weights or epochs are at fault, not the data."
+            f"{beating[0].model} beats it, so that something can be learnt from these images and "
+            "labels. Why another row does not, be it weights, training or too few images for it, "
+            "is not shown here."
         )
     elif not beating:
         lines.append(

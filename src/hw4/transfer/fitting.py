@@ -29,27 +29,19 @@ def fit_head(
         The head and its history: lists `loss`, `accuracy`, `seconds`, and `val_...`.
     """
     head = build_head(values.shape[1], seed=seed)
-    traced, start = _traced_head(values.shape[1], learning_rate)
-    traced.set_weights(head.get_weights())
-    for variable, value in zip(traced.optimizer.variables, start, strict=True):
-        variable.assign(value)
+    traced = _traced_head(values.shape[1], learning_rate)
+    training.restart(traced, head)
     history = _fit(traced, values, labels, epochs, 64, seed, validation, "head")
     head.set_weights(traced.get_weights())
     return head, history
 
 
 @functools.cache
-def _traced_head(channels: int, learning_rate: float) -> tuple[keras.Model, list[np.ndarray]]:
-    """Return a compiled head and its optimizer's first state, for all heads of these channels.
-
-    The training step is traced once, which takes longer than a head's training, and on TensorFlow
-    sixteen batches run in one call. Neither changes a number.
-    """
+def _traced_head(channels: int, learning_rate: float) -> keras.Model:
+    """Return the compiled head that trains all heads of these channels, by sixteen steps a call."""
     model = build_head(channels)
     _compile(model, learning_rate, steps_per_execution=steps_together(16))
-    model.optimizer.build(model.trainable_variables)
-    variables = [keras.ops.copy(variable) for variable in model.optimizer.variables]
-    return model, [keras.ops.convert_to_numpy(variable) for variable in variables]
+    return model
 
 
 def fit_small_cnn(
@@ -87,7 +79,7 @@ def fine_tune(
     would destroy what the block has learnt. Batch normalisation stays frozen.
 
     Args:
-        after: the second part that `cut` returned; it is changed, and the model with it.
+        after: the second part from `split_at_last_block`; it is changed, and the model with it.
         maps: what the first part makes of the training images, computed once.
         labels: (n,) 0 or 1.
         epochs: passes over the maps.

@@ -99,8 +99,8 @@ def _norm_behind(model, name: str) -> keras.layers.Layer | None:
     return model.get_layer(norm) if norm in names else None
 
 
-def cut(model: keras.Model, name: str) -> tuple[keras.Model, keras.Model]:
-    """Cut a classifier before its last convolutional block, which can learn from then on.
+def split_at_last_block(model: keras.Model, name: str) -> tuple[keras.Model, keras.Model]:
+    """Split a classifier before its last convolutional block, which can learn from then on.
 
     Returns:
         What is frozen, from images to maps, as a copy; and the block with the head, from maps to

@@ -259,10 +259,10 @@ def interval_text(interval: Interval, spec: str = ".3f") -> str:
 def _texts(result: Result) -> dict[str, str]:
     return {
         "data": result.data,
-        "train images": f"{result.train_images:,}",
-        "test images": f"{len(result.y_true):,}",
-        "test patients": f"{len(np.unique(result.patients)):,}",
-        "majority share": f"{result.majority_share:.4f}",
+        "train images": varying(result.train_images, ","),
+        "test images": varying(len(result.y_true), ","),
+        "test patients": varying(len(np.unique(result.patients)), ","),
+        "majority share": varying(result.majority_share),
         "train accuracy": varying(result.train_accuracy),
         "test accuracy": interval_text(result.accuracy),
         "balanced accuracy": interval_text(result.balanced_accuracy),

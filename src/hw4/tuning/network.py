@@ -89,11 +89,7 @@ def fresh(values, seed: int, steps: int, used=None) -> keras.Model:
     model = build_model(values, training.one_cycle(values["learning_rate"], steps))
     if used is None:
         return model
-    # Weights and the states of dropout as in the new model; steps and moments of the optimizer 0.
-    for old, new in zip(used.variables, model.variables, strict=True):
-        old.assign(new)
-    for variable in used.optimizer.variables:
-        variable.assign(keras.ops.zeros_like(variable))
+    training.restart(used, model)
     return used
 
 
