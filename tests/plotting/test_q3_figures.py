@@ -40,6 +40,13 @@ def test_errors_show_mean_and_range_of_the_seeds():
     assert ax.get_legend().get_texts()[0].get_text() == "last value"
 
 
+def test_a_baseline_keeps_its_line_through_all_figures():
+    last = {"last value": 0.04}
+    drawn = [series.errors({"a": [1]}, marks=m, xlabel="") for m in (last, {"mean": 1} | last)]
+    alone, mean, beside = [line.get_linestyle() for ax in drawn for line in ax.lines[2:]]
+    assert alone == beside != mean
+
+
 def test_saturation_is_in_percent():
     ax = series.saturation(["hour", "year"], [0.25, 0.9])
     assert [bar.get_height() for bar in ax.patches] == pytest.approx([25, 90])

@@ -6,7 +6,7 @@ It stands in for the course's table, which is not public, and is not a copy of i
   days (an AR(1) process with a time constant of 72 hours);
 * houses: walls smooth the air temperature over 30 hours, the sun replaces some heating, and what
   is missing to 20 degrees is burnt, more in the morning and the evening than at night;
-* sun: it follows the calendar and not the air. The air lags behind it by about five weeks, so an
+* sun: it follows the calendar and not the air. The air lags behind it by about a month, so an
   autumn hour needs more gas than a spring hour that is equally cold;
 * people: hot water and cooking at fixed hours, later on weekends and holidays;
 * the meter: multiplicative noise, and short failures of either sensor.

@@ -7,6 +7,9 @@ from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
 
 from hw4.plotting import BLUE, GREY, ORANGE, RED, new_axes
 
+# A baseline keeps its line through all figures; others are solid.
+LINES = {"last value": "--"}
+
 
 def split_series(
     dates, values, train_size: int, *, ylabel: str, title: str, ax=None, **figure
@@ -74,7 +77,8 @@ def errors(named: dict, *, marks: dict, xlabel: str, title: str = "", ax=None, *
     for row, values in enumerate(named.values()):
         ax.plot([min(values), max(values)], [row, row], color=BLUE, linewidth=2)
         ax.plot(np.mean(values), row, color=BLUE, marker="o")
-    for (name, position), style in zip(marks.items(), ("-", "--", ":", "-."), strict=False):
+    for name, position in marks.items():
+        style = LINES.get(name, "-")
         ax.axvline(position, color=GREY, linestyle=style, linewidth=1.2, label=name)
     ax.set(xscale="log", xlabel=xlabel, title=title)
     ax.set_yticks(range(len(named)), list(named))

@@ -71,7 +71,8 @@ def filter_on_image(image, kernel, response, *, corner=(0, 0)) -> np.ndarray:
     shown = axes[2].imshow(response, cmap="RdBu_r", vmin=-largest, vmax=largest)
     plt.colorbar(shown, ax=axes[2], shrink=0.8)
     for (row, column), weight in np.ndenumerate(kernel):
-        axes[1].text(column, row, f"{weight:g}", ha="center", va="center")
+        colour = "white" if abs(weight) > 1.5 else "black"
+        axes[1].text(column, row, f"{weight:g}", color=colour, ha="center", va="center")
     row, column = corner
     size = len(kernel)
     edge = {"fill": False, "edgecolor": ORANGE, "linewidth": 2}
