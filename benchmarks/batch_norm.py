@@ -99,8 +99,8 @@ if __name__ == "__main__":
     notes = (
         f"{PAIRS}The results of Keras and PyTorch are compared before times. Keras on "
         f"{keras.backend.backend()}, called eagerly. PyTorch fuses inference into one pass over "
-        "the data on all cores, where hw4's NumPy makes four on one (is it finite, centre, scale, "
-        "shift); a copy is one pass, too."
+        "the data, where hw4's NumPy makes four (is it finite, centre, scale, shift), and more in "
+        "training; a copy is one pass, too. PyTorch also uses all cores it may, hw4 one."
     )
     table = list(rows(*map(int, sys.argv[1:2])))
     write("batch_norm.py", ("numpy", "keras", "tensorflow", "torch"), table, notes=notes)
