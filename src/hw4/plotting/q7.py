@@ -52,7 +52,8 @@ def bars(values, *, xlabel, title="", chance=None, ax=None) -> plt.Axes:
     """
     ax = ax if ax is not None else plt.subplots(figsize=(6, 0.5 + 0.4 * len(values)))[1]
     drawn = ax.barh(list(values), list(values.values()))
-    ax.bar_label(drawn, fmt="%.2f", padding=3)
+    over = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}  # not crossed by the dashed line
+    ax.bar_label(drawn, fmt="%.2f", padding=3, bbox=over)
     ax.invert_yaxis()
     if chance:
         ax.axvline(chance[1], color=GREY, linestyle="--", label=chance[0])
