@@ -2,7 +2,10 @@
 
 import html.parser
 import itertools
+import json
+import os
 import re
+import select
 import shutil
 import subprocess
 import time
@@ -342,6 +345,100 @@ def test_the_filter_works_and_links_land(save, book, references, tmp_path):
     assert sorted(hidden) == ["added", "corrected", "exceeded", "not run"]
     for name, place in re.findall(r'href="([\w-]+\.html)#([\w-]+)"', text):
         assert f'id="{place}"' in (index.parent / name).read_text(encoding="utf-8")
+
+
+KEYS = {"Tab": (9, ""), "Enter": (13, "\r"), "ArrowDown": (40, "")}
+
+
+class Keyboard:
+    """A page in Chromium, which only keys reach, by the DevTools protocol over two pipes."""
+
+    def __init__(self, path, tmp_path):
+        command = [
+            CHROMIUM, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-sync",
+            "--no-first-run", "--remote-debugging-pipe", f"--user-data-dir={tmp_path / 'keys'}",
+            path.as_uri(),
+        ]  # fmt: skip
+        read, self.out = os.pipe()
+        self.answers, write = os.pipe()
+        # Chromium reads from its file 3 and writes to its file 4
+        shell = ["bash", "-c", f'exec "$@" 3<&{read} 4>&{write}', "bash", *command]
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        self.process = subprocess.Popen(shell, pass_fds=(read, write), **quiet)
+        os.close(read)
+        os.close(write)
+        self.number, self.session, self.rest = 0, {}, b""
+        (page,) = [
+            target
+            for target in self.call("Target.getTargets")["targetInfos"]
+            if target["type"] == "page"
+        ]
+        attached = self.call("Target.attachToTarget", targetId=page["targetId"], flatten=True)
+        self.session = {"sessionId": attached["sessionId"]}
+        self.wait("location.protocol == 'file:' && document.readyState == 'complete'")
+
+    def call(self, method, **params):
+        self.number += 1
+        message = {"id": self.number, "method": method, "params": params} | self.session
+        os.write(self.out, json.dumps(message).encode() + b"\0")
+        while True:
+            text, found, self.rest = self.rest.partition(b"\0")
+            if not found:
+                ready, _, _ = select.select([self.answers], [], [], 60)
+                self.rest = text + (os.read(self.answers, 1 << 20) if ready else b"")
+                assert self.rest != text, "Chromium does not answer"
+            elif (answer := json.loads(text)).get("id") == self.number:
+                return answer["result"]
+
+    def ask(self, expression):
+        return self.call("Runtime.evaluate", expression=expression)["result"].get("value")
+
+    def wait(self, expression):
+        start = time.monotonic()
+        while not self.ask(expression):
+            assert time.monotonic() - start < 30, expression
+            time.sleep(0.05)
+
+    def press(self, key):
+        code, text = KEYS[key]
+        known = {"key": key, "code": key, "windowsVirtualKeyCode": code}
+        self.call("Input.dispatchKeyEvent", type="keyDown", text=text, **known)
+        self.call("Input.dispatchKeyEvent", type="keyUp", **known)
+
+    def close(self):
+        self.process.kill()
+        self.process.wait()
+        os.close(self.out)
+        os.close(self.answers)
+
+
+@browser
+def test_keys_alone_reach_the_filters_and_follow_a_claim(save, book, references, tmp_path):
+    index = indexed(grade_all([save(book)], references), tmp_path / "out")
+    keys = Keyboard(index, tmp_path)
+    try:
+        reached = {}
+        for _ in range(20):
+            keys.press("Tab")
+            line = "getComputedStyle(document.activeElement)"
+            assert keys.ask(f"{line}.outlineStyle") == "solid"
+            assert keys.ask(f"parseFloat({line}.outlineWidth)") >= 2
+            at = keys.ask("document.activeElement.name || document.activeElement.textContent")
+            reached[at] = True
+            if at == "verdict":
+                keys.press("ArrowDown")
+                keys.wait("document.querySelector('output').textContent == '3 of 7 claims'")
+            if at == "7-c":
+                break
+        # the table itself stands between them, and what the filter hides is not reached
+        question, verdict, _, first, second = [*reached][-5:]
+        assert (question, verdict, first, second) == ("question", "verdict", "7-a", "7-c")
+        place = keys.ask("document.activeElement.getAttribute('href')")
+        keys.press("Enter")
+        keys.wait(f"location.href.endsWith({json.dumps(place)})")
+        keys.wait("document.querySelector(':target').getBoundingClientRect().top < innerHeight")
+    finally:
+        keys.close()
 
 
 @browser
