@@ -200,6 +200,213 @@ grid[1][1] += 2
 kept = {'a': []}
 kept['a'].append(accuracy)""",
     "a question to help": "model.fit?",
+    "typical: seaborn": "import seaborn as sns\nsns.heatmap(maps[0])",
+    "typical: df ops": """\
+import pandas as pd
+df = pd.DataFrame({'p': model.predict(x_test).argmax(axis=1), 't': y_test})
+df['ok'] = df.p == df.t
+print(df.groupby('t').ok.mean())
+df = df.sort_values('p')
+df.loc[df.ok, 'p'] = 3""",
+    "typical: conf": """\
+from sklearn.metrics import confusion_matrix
+cm = confusion_matrix(y_test, model.predict(x_test).argmax(1))
+print(cm)""",
+    "typical: lr sweep": """\
+results = {}
+for lr in (0.1, 0.01):
+    net = keras.Sequential([layers.Flatten(), layers.Dense(10)])
+    net.compile(keras.optimizers.SGD(lr), 'mse')
+    results[lr] = net.fit(x_train, y_train, verbose=0).history['loss'][-1]
+best = min(results, key=results.get)
+print(best)""",
+    "typical: gradient tape": """\
+import tensorflow as tf
+v = tf.Variable(x_test[0])
+with tf.GradientTape() as tape:
+    tape.watch(v)
+    loss = tf.reduce_sum(model(v))
+g = tape.gradient(loss, v)""",
+    "typical: axes": """\
+fig, axes = plt.subplots(2, 2)
+for ax, m in zip(axes.flat, maps):
+    ax.imshow(m)
+    ax.set(title='x')
+    ax.axis('off')
+fig.tight_layout()""",
+    "typical: pad": """\
+padded = np.zeros((32, 32))
+padded[2:30, 2:30] = x_test[0, ..., 0]
+padded *= 2""",
+    "typical: occlusion": """\
+image = x_test[0].copy()
+for i in range(0, 28, 4):
+    covered = image.copy()
+    covered[i:i+4] = 0
+    print(model.predict(covered[None]))""",
+    "typical: shift": """\
+def shifted(images, by):
+    out = np.roll(images, by, axis=1)
+    out[:, :by] = 0
+    return out
+print(model.evaluate(shifted(x_test, 3), y_test))""",
+    "typical: zero channel": """\
+def without(m, k):
+    m = m.copy()
+    m[k] = 0
+    return m
+without(maps[0], 1)""",
+    "typical: freeze": """\
+base = keras.applications.MobileNetV2(weights=None)
+base.trainable = False
+for layer in base.layers[-3:]:
+    layer.trainable = True""",
+    "typical: timing": """\
+import time
+start = time.perf_counter()
+scaled(3)
+print(time.perf_counter() - start)""",
+    "typical: recursion": """\
+def fact(n):
+    return 1 if n < 2 else n * fact(n - 1)
+print(fact(5))""",
+    "typical: memo": """\
+memo = {}
+def fib(n):
+    if n not in memo:
+        memo[n] = n if n < 2 else fib(n - 1) + fib(n - 2)
+    return memo[n]
+print(fib(9))""",
+    "typical: global counter": """\
+count = 0
+def step():
+    global count
+    count += 1
+step()
+print(count)""",
+    "typical: dataclass": """\
+from dataclasses import dataclass, field
+@dataclass
+class Run:
+    name: str
+    scores: list = field(default_factory=list)
+runs = [Run('a')]
+runs[0].scores.append(3.0)
+for run in runs:
+    run.name = 'b'""",
+    "typical: queue": """\
+from collections import deque
+q = deque([1])
+while q:
+    n = q.popleft()
+    if n < 5: q.append(n + 1)""",
+    "typical: string build": """\
+text = ''
+for m in maps:
+    text += f'{m.mean():.2f} '
+print(text)""",
+    "typical: assert": "assert len(maps) == 2, 'no'\nassert np.allclose(maps[0], maps[0])",
+    "typical: sum loop": """\
+total = 0.0
+for x, y in zip(x_test, y_test):
+    total += float((model.predict(x[None]).argmax() == y))
+total /= len(x_test)""",
+    "typical: own loop matmul": """\
+W = np.random.randn(3, 3)
+for _ in range(3):
+    W -= 0.1 * (W @ W)
+W[W < 0] = 0""",
+    "typical: env read": "import os\nprint(os.environ.get('HW4_PROFILE'), os.getcwd())",
+    "typical: save": "plt.savefig('a.png')\nnp.save('a.npy', maps[0])",
+    "typical: warnings": "import warnings\nwarnings.filterwarnings('ignore')",
+    "typical: pandas options": """\
+import pandas as pd
+pd.options.display.max_rows = 9
+pd.set_option('display.width', 99)""",
+    "typical: np print": "np.set_printoptions(precision=3)",
+    "typical: widgets": """\
+from ipywidgets import interact
+interact(lambda k: plt.imshow(maps[k]), k=(0, 1))""",
+    "typical: torch": "import torch\nt = torch.tensor(maps[0])\nt.requires_grad_(True)",
+    "typical: functional": """\
+inputs = keras.Input((28, 28, 1))
+x = layers.Conv2D(3, 3)(inputs)
+net = keras.Model(inputs, layers.Dense(1)(layers.Flatten()(x)))
+net.compile('adam', 'mse')
+net.fit(x_train, y_train)""",
+    "typical: builder": """\
+def make(units):
+    net = keras.Sequential()
+    net.add(keras.Input(x_train.shape[1:]))
+    for n in units:
+        net.add(layers.Dense(n))
+    net.compile('adam')
+    return net
+nets = [make([n]) for n in (3, 4)]
+for net in nets:
+    net.fit(x_train, y_train)""",
+    "typical: builder classes": """\
+n_classes = len(np.unique(y_train))
+net = keras.Sequential([layers.Dense(n_classes)])
+net.fit(x_train, y_train)""",
+    "typical: history collect": """\
+histories = []
+for n in (1, 2):
+    net = keras.Sequential([layers.Dense(n)])
+    histories.append(net.fit(x_train, y_train))
+plt.plot(histories[0].history['loss'])""",
+    "typical: scaler": """\
+from sklearn.preprocessing import StandardScaler
+scaler = StandardScaler()
+xs = scaler.fit_transform(x_train.reshape(len(x_train), -1))
+xs[0] = 0""",
+    "typical: subset mutated": "X = np.array(x_train[:100])\nX[0] = 0\nX /= 255",
+    "typical: sorted in place own": """\
+scores = [float(m.mean()) for m in maps]
+scores.sort(reverse=True)
+scores.insert(0, 1.0)""",
+    "typical: dict of lists": """\
+curves = {name: [] for name in ('a', 'b')}
+for m in maps:
+    curves['a'].append(m.mean())
+    curves['b'].append(m)""",
+    "typical: matrix": """\
+C = np.zeros((10, 10), int)
+for t, p in zip(y_test, model.predict(x_test).argmax(1)):
+    C[t, p] += 1""",
+    "typical: set": "seen = set()\nfor y in y_test:\n    seen.add(int(y))",
+    "typical: counter": """\
+from collections import Counter, defaultdict
+c = Counter(y_test)
+c.update([3])
+d = defaultdict(list)
+for y, m in zip(y_test, maps):
+    d[y].append(m)""",
+    "typical: normalise": """\
+def norm(x):
+    x = x - x.mean()
+    x /= x.std()
+    return x
+print(norm(maps[0]))""",
+    "typical: np.where": "m = np.where(maps[0] > 0, maps[0], 0)\nm[0] = 3",
+    "typical: class state": """\
+class Counter2:
+    total = 0
+    def __init__(self): self.n = 0
+    def hit(self):
+        self.n += 1
+        Counter2.total += 1
+Counter2().hit()""",
+    "typical: tf.function": """\
+import tensorflow as tf
+@tf.function
+def step(x):
+    return model(x)
+step(x_test[:1])""",
+    "typical: main": "if __name__ == '__main__':\n    print('x')",
+    "typical: int keys": """\
+history = {'loss': [], 'acc': []}
+history['loss'].append(model.evaluate(x_test, y_test)[0])""",
 }  # fmt: skip
 
 
@@ -333,6 +540,129 @@ mine.fit(x_train, y_train)""",
     "a magic in a text": "s = '''\n%matplotlib inline ''' ; maps.append(3) ; t = '''\n'''",
     "no Python": "accuracy = = 3",
     "IPython": "get_ipython().user_ns['accuracy'] = 1",
+    "further: dict values": "for m in {'a': maps}.values(): m.append(3)",
+    "further: zip": "for a, b in zip(maps, maps): a.fill(0)",
+    "further: next iter": "next(iter(maps)).fill(0)",
+    "further: sorted key": "sorted([maps], key=lambda m: m.append(3))",
+    "further: reduce": "from functools import reduce\nreduce(lambda a, b: a.append(b), [maps, 1])",
+    "further: partial": "from functools import partial\npartial(maps.append, 3)()",
+    "further: operator setitem": "import operator\noperator.setitem(maps, 0, 3)",
+    "further: from operator": "from operator import setitem as s\ns(maps, 0, 3)",
+    "further: copyto alias": "from numpy import copyto as c\nc(maps[0], 1)",
+    "further: itemgetter": "from operator import methodcaller\nmethodcaller('append', 3)(maps)",
+    "further: nested fn": "def f():\n    def g(): maps.append(3)\n    g()\nf()",
+    "further: closure": "def f(m):\n    def g(): m.append(3)\n    return g\nf(maps)()",
+    "further: decorator": "def d(f): f(maps)\n@d\ndef g(c): c.append(3)",
+    "further: default list": "def f(x, into=[maps]): into[0].append(3)\nf(1)",
+    "further: dataclass": """\
+from dataclasses import dataclass
+@dataclass
+class A:
+    m: list
+A(maps).m.append(3)""",
+    "further: namedtuple": """\
+from collections import namedtuple
+N = namedtuple('N', 'm')
+N(maps).m.append(3)""",
+    "further: simplenamespace": """\
+from types import SimpleNamespace
+SimpleNamespace(m=maps).m.append(3)""",
+    "further: argparse ns": "from argparse import Namespace\nn = Namespace(m=maps)\nn.m.append(3)",
+    "further: star dict": "d = {**{'m': maps}}\nd['m'].append(3)",
+    "further: dict ctor": "d = dict(m=maps)\nd['m'].append(3)",
+    "further: list mult": "d = [maps] * 2\nd[0].append(3)",
+    "further: slice assign": "maps[:] = [1]",
+    "further: ellipsis": "maps[0][...] = 0",
+    "further: T": "maps[0].T[:] = 0",
+    "further: flat": "maps[0].flat[0] = 3",
+    "further: data": "maps[0].data[0] = 1",
+    "further: nditer": "for x in np.nditer(maps[0], op_flags=['readwrite']): x[...] = 1",
+    "further: memoryview": "memoryview(maps[0])[0] = 1.",
+    "further: frombuffer": "np.frombuffer(maps[0])[0] = 1",
+    "further: ravel": "np.ravel(maps[0])[0] = 1",
+    "further: layer assign": "model.layers[0].kernel.assign(0)",
+    "further: kernel": "k = model.layers[0].kernel\nk.assign(0)",
+    "further: trainable": "model.trainable = False",
+    "further: vars in f": "(lambda v: v(claims))(vars)",
+    "further: Claims subclass": "class C(Claims): pass\nC.at_least(claims, 'a')",
+    "further: metaclass": """\
+class M(type):
+    def __call__(cls): maps.append(3)
+class A(metaclass=M): pass
+A()""",
+    "further: dunder add": "class A:\n    def __add__(self, o): o.append(3)\nA() + maps",
+    "further: dunder getitem": "class A:\n    def __getitem__(self, o): o.append(3)\nA()[maps]",
+    "further: property": "class A:\n    @property\n    def m(self): return maps\nA().m.append(3)",
+    "further: ctx": """\
+class A:
+    def __enter__(self): return maps
+    def __exit__(self, *a): pass
+with A() as m: m.append(3)""",
+    "further: generator send": """\
+def g():
+    m = yield
+    m.append(3)
+it = g()
+next(it)
+it.send(maps)""",
+    "further: global in f then call": "def f():\n    global maps\n    maps = []\nf()",
+    "further: import hw4": "import hw4.claims\nhw4.claims.judge = print",
+    "further: import hw4 as": "from hw4 import claims as c\nc.judge = print",
+    "further: hw4 func": "from hw4 import measure\nmeasure.paired_interval = print",
+    "further: list del": "del maps[:]",
+    "further: del attr": "del claims.entries",
+    "further: try alias": "try:\n    m = maps\nfinally:\n    m.append(3)",
+    "further: while alias": "m = []\nwhile not m:\n    m = maps\nm.append(3)",
+    "further: if alias": "if 1: m = maps\nelse: m = []\nm.append(3)",
+    "further: redefine copy": "class A:\n    def copy(self): return maps\nA().copy().append(3)",
+    "further: np.array copy=False": "np.array(maps[0], copy=False)[0] = 1",
+    "further: np.array copy=False name": "a = np.array(maps[0], copy=False)\na[0] = 1",
+    "further: df view": "import pandas as pd\npd.DataFrame(maps[0], copy=False).iloc[0, 0] = 1",
+    "further: astype nocopy": "a = maps[0].astype(float, copy=False)\na[0] = 3",
+    "further: sys.stdout": "import sys\nsys.stdout = None",
+    "further: async": "async def f():\n    maps.append(3)\nawait f()",
+    "further: await set": "async def f():\n    global accuracy\n    accuracy = 1\nawait f()",
+    "further: set in for else": "for i in (): pass\nelse: accuracy = 1",
+    "further: chained call": "mine = []\nmine.append(maps) or mine.pop().append(3)",
+    "further: chained name": "mine = [maps]\nlast = mine.pop()\nlast.append(3)",
+    "further: setdefault": "mine = {}\nmine.setdefault('a', maps).append(3)",
+    "further: dict or": "mine = {} | {'a': maps}\nmine['a'].append(3)",
+    "further: walrus in cond": "if (m := maps): m.append(3)",
+    "further: conditional lambda": "f = (lambda c: c.append(3)) if 1 else None\nf(maps)",
+    "further: dict of functions": "fs = {'a': lambda c: c.append(3)}\nfs['a'](maps)",
+    "further: dict of defs": "def f(c): c.append(3)\nfs = {'a': f}\nfs['a'](maps)",
+    "further: def alias": "def f(c): c.append(3)\ng = f\ng(maps)",
+    "further: class static": "class A:\n    @staticmethod\n    def f(c): c.append(3)\nA.f(maps)",
+    "further: class method": "class A:\n    def f(self, c): c.append(3)\nA().f(maps)",
+    "further: class __call__": "class A:\n    def __call__(self, c): c.append(3)\nA()(maps)",
+    "further: inherit list": "class A(list): pass\nA.append(maps, 3)",
+    "further: self not called self": "class A:\n    def f(me): me.x = 1\nA.f(claims)",
+    "further: self in plain def": "def f(self): self.x = 1\nf(claims)",
+    "further: self attr name outside": "self = claims\nself.equal('7-a')",
+    "further: self dict": "class self: m = maps\nself.m.append(3)",
+    "further: type hint exec": "x: exec('1') = 3",
+    "further: fstring exec": "print(f'{maps.append(3)}')",
+    "further: lambda default": "(lambda m=maps: m.append(3))()",
+    "further: comprehension cond": "[1 for i in [0] if maps.append(3)]",
+    "further: dict comp value": "d = {i: maps for i in range(2)}\nd[0].append(3)",
+    "further: gen": "g = (m for m in maps)\nfor m in g: m.fill(0)",
+    "further: augassign attr": "claims.x += 1",
+    "further: sort builtin": "maps.sort(key=len)",
+    "further: clip out": "np.clip(maps[0], 0, 1, out=maps[0])",
+    "further: nan_to_num": "np.nan_to_num(maps[0], copy=False)",
+    "further: keras set": "keras.backend.set_value(model.weights[0], 0)",
+    "further: load weights": "model.load_weights('x')",
+    "further: set item of log by loc": "table = log\ntable[0]['score'] = 3",
+    "further: copy.copy": "import copy\nm = copy.copy(maps)\nm[0].fill(0)",
+    "further: In": "Out[3].append(3)",
+    "further: underscore": "_.append(3)",
+    "further: time magic set": "%%time\naccuracy = 3",
+    "further: capture": "%%capture accuracy\nprint(3)",
+    "further: magic assign": "accuracy = %timeit -o 3",
+    "further: shell assign": "accuracy = !ls",
+    "further: env magic": "%env HW4_SEED=3",
+    "further: pip": "%pip install cheat",
+    "further: timeit code": "%timeit maps.append(3)",
 }  # fmt: skip
 
 

@@ -34,6 +34,7 @@ KNOWN = sys.stdlib_module_names - {
 } | {
     "hw4", "numpy", "pandas", "matplotlib", "seaborn", "plotly", "sklearn", "scipy", "keras",
     "keras_tuner", "tensorflow", "torch", "jax", "PIL", "cv2", "tqdm", "IPython",
+    "ipywidgets",
 }  # fmt: skip
 # Methods after which a thing holds what they were given, all that change what they are called on
 # (those of `Claims` last), and functions that change their first argument or lead to such methods.
@@ -47,18 +48,22 @@ CHANGING = TAKING | {
 }  # fmt: skip
 PUTTING = {
     "copyto", "delitem", "fill_diagonal", "getattr", "heapify", "heappop", "heappush", "iadd",
-    "insort", "place", "put_along_axis", "putmask", "setitem", "shuffle",
+    "insort", "place", "put_along_axis", "putmask", "set_value", "setitem", "shuffle",
 }  # fmt: skip
 # Settings of how things are shown, which anybody may change.
 SETTINGS = re.compile(r"\brcParams\b|\boptions\.(display|plotting)\b")
 # What shares nothing with where it comes from, and what is new but may hold the same things.
 PLAIN = {
-    "DataFrame", "Series", "abs", "argmax", "argsort", "array", "astype", "bool", "clone_model",
-    "concatenate", "deepcopy", "dtype", "evaluate", "float", "int", "isinstance", "item", "len",
-    "mean", "ndim", "ones_like", "predict", "range", "round", "shape", "size", "stack", "std",
-    "str", "where", "zeros_like",
+    "DataFrame", "Series", "abs", "argmax", "argsort", "array", "astype", "bool", "clip",
+    "clone_model", "concatenate", "deepcopy", "dtype", "einsum", "evaluate", "exp", "fit_transform",
+    "float", "int", "isinstance", "item", "len", "log", "maximum", "mean", "minimum", "ndim",
+    "ones_like", "pad", "predict", "range", "repeat", "roll", "round", "shape", "size", "sqrt",
+    "stack", "std", "str", "tile", "where", "zeros_like",
 }  # fmt: skip
-COPYING = {"copy", "dict", "list", "set", "sorted", "sum", "tolist", "tuple"}
+COPYING = {
+    "Counter", "copy", "defaultdict", "deque", "dict", "list", "set", "sorted", "sum", "tolist",
+    "tuple",
+}  # fmt: skip
 NEW = (
     ast.BinOp, ast.Compare, ast.Constant, ast.Dict, ast.DictComp, ast.JoinedStr, ast.Lambda,
     ast.List, ast.ListComp, ast.Set, ast.SetComp, ast.Tuple, ast.UnaryOp,
@@ -120,8 +125,9 @@ def _needed(cells: list[Cell], own: Iterable[int]) -> dict[int, set[str]]:
 
 
 def _harm(one: Cell, needed: set[str], things: "_Things") -> Iterator[str]:
-    for module, name, _ in sorted(one.imports):
-        if name == "*" or name in POWERS or (module or name).partition(".")[0] not in KNOWN:
+    for module, name, here in sorted(one.imports):
+        hidden = name == "*" or name in POWERS or (name in PUTTING and here != name)
+        if hidden or (module or name).partition(".")[0] not in KNOWN:
             yield f"it imports {name} of {module}" if module else f"it imports {name}"
     names = one.sets | {here for *_, here in one.imports - things.imports}
     yield from (f"it sets {name}" for name in sorted(names & needed))
@@ -175,8 +181,9 @@ class _Things:
                 self.functions[node.name].append(node)
         named = [node for node in nodes if isinstance(node, ast.Name)]
         self.passed_on = {node.id for node in named if id(node) not in self.calls}
-        bindings = [binding for node in nodes for binding in self._bindings(node)]
         self.values = collections.defaultdict(list)
+        self.copied = {name for node in nodes for name in self._copied_first(node)}
+        bindings = [binding for node in nodes for binding in self._bindings(node)]
         for name, value, whole in bindings:
             self.values[name] += [value] * whole
         holders = collections.defaultdict(set)
@@ -198,13 +205,15 @@ class _Things:
 
     def _is_new(self, value: ast.expr) -> bool:
         if isinstance(value, ast.Call) and (
-            self._is(value.func, COPYING) or _last(value.func) in self.classes
+            self._is(value, COPYING) or _last(value.func) in self.classes
         ):
             return True
         return isinstance(value, NEW) or not self.shared.intersection(self._mentions(value))
 
-    def _is(self, node: ast.expr, names: set[str]) -> bool:
-        """Say whether a function or attribute is one of `names`, and not another of that name."""
+    def _is(self, node: ast.AST, names: set[str]) -> bool:
+        """Say whether a call or attribute is one of `names`, and not another of that name."""
+        if isinstance(node, ast.Call):
+            return self._is(node.func, names) and all(k.arg != "copy" for k in node.keywords)
         own = f"self.{node.attr}" if isinstance(node, ast.Attribute) else _last(node)
         return _last(node) in names and not self.values[own]
 
@@ -214,15 +223,20 @@ class _Things:
         Known names are such things, too, but where they are `called` or given to a call.
         """
         function = node.func if isinstance(node, ast.Call) else node
-        if isinstance(node, ast.Compare | ast.JoinedStr) or self._is(function, PLAIN):
+        plain = isinstance(node, ast.Call | ast.Attribute) and self._is(node, PLAIN)
+        if plain or isinstance(node, ast.Compare | ast.JoinedStr):
             return
+        if isinstance(node, ast.Yield):
+            yield ANYTHING.id  # that somebody sends
         called = called or isinstance(node, ast.Call)
         parts = ast.iter_child_nodes(node)
         if name := _name(node):
             yield from () if called and name in self.known else (name,)
             return
-        if isinstance(node, ast.Call) and _last(function) in self.functions:
-            parts = [function]  # what is given to it comes back by what it returns
+        if isinstance(node, ast.Call):
+            parts = [getattr(function, "value", function)]
+            if _last(function) not in self.functions:  # of which what they return is looked at
+                parts += [*node.args, *node.keywords]
         elif isinstance(node, COMPREHENSIONS):
             parts = [getattr(node, "elt", getattr(node, "value", None))]
         elif isinstance(node, ast.Dict):
@@ -253,10 +267,10 @@ class _Things:
             case ast.ClassDef(name=name):
                 yield name, ast.Tuple([*_returned(node)]), True
                 for part in node.body:
-                    for inner in getattr(part, "targets", [ast.Name(getattr(part, "name", ""))]):
-                        value = getattr(part, "value", ast.Constant(None))
-                        yield name, value, False
-                        yield f"self.{_last(inner)}", value, True
+                    value = getattr(part, "value", None) or ast.Constant(None)
+                    yield name, value, False
+                    inner = [getattr(part, "name", None), *map(name_set, ast.walk(part))]
+                    yield from ((f"self.{one}", value, True) for one in inner if one)
             case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.Lambda():
                 name, parameters = getattr(node, "name", ""), _parameters(node)
                 if node in self.methods:
@@ -267,7 +281,8 @@ class _Things:
                 passed_on = name in self.passed_on or getattr(node, "decorator_list", False)
                 if node in self.methods or passed_on or not name:
                     defaults.append(ANYTHING)
-                yield from ((one, value, True) for one in parameters for value in defaults)
+                for one in parameters:
+                    yield from ((one, value, one not in self.copied) for value in defaults)
             case ast.Call(func=ast.Name(id=name)) if name in self.functions:
                 for function in self.functions[name]:
                     yield from self._passed(node, _parameters(function))
@@ -298,12 +313,21 @@ class _Things:
     def _passed(self, call: ast.Call, names: list[str]) -> Iterator[tuple[str, ast.expr, bool]]:
         """Yield what the parameters of an own function get from a call."""
         named = {part.arg: part.value for part in call.keywords}
-        if None in named or ast.Starred in map(type, call.args) or len(call.args) > len(names):
-            yield from ((name, ANYTHING, True) for name in names)
-        yield from ((name, value, True) for name, value in zip(names, call.args, strict=False))
-        for name in names:
-            if value := named.get(name.partition("@")[0]):
-                yield name, value, True
+        odd = None in named or ast.Starred in map(type, call.args) or len(call.args) > len(names)
+        for place, name in enumerate(names):
+            values = [*call.args[place : place + 1], named.get(name.partition("@")[0])]
+            for value in [ANYTHING] if odd else filter(None, values):
+                yield name, value, name not in self.copied
+
+    def _copied_first(self, function: ast.AST) -> Iterator[str]:
+        """Yield the names that a function, before all else, sets to a copy of theirs."""
+        seen = set()
+        for statement in function.body if isinstance(function, FUNCTIONS) else ():
+            match statement:
+                case ast.Assign(targets=[ast.Name(id=name)], value=value) if name not in seen:
+                    if isinstance(value, ast.BinOp) or self._is(value, PLAIN | COPYING):
+                        yield name
+            seen |= {part.id for part in ast.walk(statement) if isinstance(part, ast.Name)}
 
     def changed_by(self, node: ast.AST) -> Iterator[ast.expr]:
         """Yield the things that a node changes."""
@@ -313,7 +337,8 @@ class _Things:
             if not (arrays and isinstance(node.target, ast.Subscript)):
                 yield node.target
         if isinstance(node, ast.Call):
-            if _last(node.func) in PUTTING and _last(node.func) not in self.functions:
+            into = _last(node.func) in PUTTING or any(part.arg == "copy" for part in node.keywords)
+            if into and _last(node.func) not in self.functions:
                 yield from node.args[:1]
             yield from (part.value for part in node.keywords if part.arg == "out")
             if any(part.arg == "inplace" for part in node.keywords):
@@ -330,7 +355,8 @@ class _Things:
             return
         if call and _last(node) == "update" and len(call.args) > 1:
             return  # that of a moving average, not of a dictionary
-        if reads and isinstance(holder, ast.Name) and holder.id in self.known:
+        known = _last(holder) in self.known or _last(holder) in self.classes
+        if reads and isinstance(holder, ast.Name) and known:
             # a function of a module, which returns something new, or the method of a class
             if holder.id not in self.modules:
                 yield from call.args if call else [node]
