@@ -120,6 +120,7 @@ def _run(
         startup_timeout=300,
         kernel_name="python3",
         record_timing=False,
+        coalesce_streams=True,
         config=_kernel_config(sockets),
         resources={"metadata": {"path": str(folder)}},
         shutdown_kernel="immediate",
