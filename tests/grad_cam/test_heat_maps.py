@@ -72,7 +72,7 @@ def test_a_bad_size_is_refused(size):
         ([[np.inf, np.inf]], "got 2 values"),
         ([1.0, 2.0], r"\(n, h, w\) or \(h, w\); got float64 of shape \(2,\)"),
         (np.zeros((0, 2, 2)), r"of shape \(0, 2, 2\)"),
-        (np.zeros((2, 2), complex), "got complex128"),
+        (np.zeros((2, 2), complex), "got dtype complex128"),
     ],
 )
 def test_bad_maps_are_refused(function, maps, message):

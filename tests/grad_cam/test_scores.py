@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import layers, ops
 
-from hw4.grad_cam import grad_cam
+from hw4.grad_cam import grad_cam, normalise
 from hw4.grad_cam.faithfulness import deletion_insertion
 
 RNG = np.random.default_rng(7)
@@ -30,6 +30,36 @@ class OwnScores(layers.Layer):
 
     def call(self, scores):
         return 2.0 * scores
+
+
+class SoftmaxHead(layers.Layer):
+    """An own last layer with weights, whose name promises more than it does."""
+
+    def build(self, shape):
+        self.kernel = self.add_weight(shape=(shape[-1], 3), initializer="orthogonal")
+
+    def call(self, scores):
+        return ops.matmul(scores, self.kernel)
+
+
+class OwnSoftmax(layers.Layer):
+    """A softmax with a temperature, under its name."""
+
+    def call(self, scores):
+        return ops.softmax(scores / 2)
+
+
+class Backwards(layers.Flatten):
+    """Called and derived like a layer that hands on, and none."""
+
+    def call(self, scores):
+        return scores[:, ::-1]
+
+
+def mixture(z):
+    """Two experts' softmax, weighted by a gate's."""
+    gate, first, second = (layers.Dense(units, "softmax")(z) for units in (2, 3, 3))
+    return gate[:, :1] * first + gate[:, 1:] * second
 
 
 def by_hand(z):
@@ -70,6 +100,15 @@ FOUND = {
     "softmax * 100, cast, clip": lambda z: ops.clip(ops.cast(ops.softmax(z) * 9, "float64"), 0, 9),
     "tanh": layers.Activation("tanh"),
     "sparsemax": layers.Activation("sparsemax"),
+    "softmax, sqrt": lambda z: ops.sqrt(ops.softmax(z)),
+    "exp(log_softmax)": lambda z: ops.exp(ops.log_softmax(z)),
+    "Activation(Softmax())": lambda z: layers.Activation(layers.Softmax())(z),
+    "ops.tanh": ops.tanh,
+    "ops.relu6": ops.relu6,
+    "ops.softsign": ops.softsign,
+    "ops.hard_sigmoid": ops.hard_sigmoid,
+    "ops.hard_tanh": ops.hard_tanh,
+    "ops.gelu": ops.gelu,
 }
 
 
@@ -106,6 +145,29 @@ REFUSED = {
     "own sigmoid": (layers.Lambda(lambda z: ops.sigmoid(z)), "all from 0 to 1"),
     "temperature layer": (Temperature(), "sum to 1"),
     "exp / sum": (by_hand, "sum to 1"),
+    "own softmax that is called so": (OwnSoftmax(), "sum to 1"),
+    "own order of a softmax": (
+        lambda z: Backwards()(ops.softmax(z)),
+        r"taken off; got '.*' \(Softmax\)",
+    ),
+    "ratio of relus": (
+        layers.Lambda(lambda z: ops.relu(z) / (ops.sum(ops.relu(z), 1, keepdims=True) + 1e-6)),
+        "all from 0 to 1",
+    ),
+    "softplus ratio": (
+        lambda z: ops.softplus(z) / ops.sum(ops.softplus(z), axis=1, keepdims=True),
+        "sum to 1",
+    ),
+    "product of two sigmoids": (lambda z: ops.sigmoid(z) * ops.sigmoid(2 * z), r"\(Sigmoid\)"),
+    "two sigmoids side by side": (
+        lambda z: ops.concatenate([ops.sigmoid(z[:, :1]), ops.sigmoid(z[:, 1:])], axis=1),
+        r"\(Sigmoid\)",
+    ),
+    "softmax, Permute": (
+        lambda z: layers.Flatten()(layers.Permute((2, 1))(layers.Reshape((1, 3))(ops.softmax(z)))),
+        r"\(Softmax\)",
+    ),
+    "mixture of experts": (mixture, r"\(Dense\)"),
     "copy of a softmax": (lambda z: identity_dense(ops.softmax(z)), "sum to 1"),
     "average of two": (
         lambda z: layers.Average()([ops.softmax(z), ops.softmax(-z)]),
@@ -159,6 +221,7 @@ def test_a_convolutional_softmax_that_is_pooled_is_refused():
         layers.Lambda(lambda z: z + 1),
         lambda z: 3 * z,
         lambda z: z * ops.sigmoid(z),  # swish by hand: a gate squashes nothing
+        lambda z: z * ops.softmax(z) + z,  # attention
         layers.Activation("relu"),
     ],
 )
@@ -169,6 +232,28 @@ def test_what_squashes_nothing_is_taken_with_small_weights_and_with_one_image(ta
         weights = model.get_layer(part).get_weights()
         model.get_layer(part).set_weights([weights[0] * 0.02, np.zeros_like(weights[1])])
     assert grad_cam(model, IMAGES[:1]).shape == (1, 5, 6)
+
+
+@pytest.mark.parametrize("units", [1, 3])
+@pytest.mark.parametrize("scale", [1, 1e-2, 1e-4])
+@pytest.mark.parametrize("tail", [lambda z: z, lambda z: layers.Lambda(lambda x: ops.relu(x))(z)])
+def test_scores_that_happen_to_lie_from_0_to_1_are_no_probabilities(tail, scale, units):
+    model = classifier(tail, units)
+    for part in ("conv", "logits"):
+        weight, bias = model.get_layer(part).get_weights()
+        model.get_layer(part).set_weights([np.abs(weight) * scale, np.zeros_like(bias)])
+    assert grad_cam(model, IMAGES[:1]).any()
+
+
+def test_an_own_layer_is_differentiated_whatever_its_name():
+    model = classifier(SoftmaxHead())
+    expected = grad_cam(model, IMAGES, 1, relu=False, scores=model.output)
+    np.testing.assert_array_equal(grad_cam(model, IMAGES, 1, relu=False), expected)
+
+
+def test_an_own_softmax_over_one_unit_is_refused():
+    with pytest.raises(ValueError, match="numbers from 1 to 1, all from 0 to 1"):
+        grad_cam(classifier(OwnSoftmax(), units=1), IMAGES)
 
 
 def test_an_untrained_head_of_zeros_is_no_probability():
@@ -314,6 +399,40 @@ def test_integers_of_numpy_are_integers(kind):
     constant = lambda images: np.full((len(images), 2), 0.5)  # noqa: E731
     curves = deletion_insertion(constant, IMAGES, IMAGES[..., 0], kind(1), steps=kind(4))
     assert curves.deletion.shape == (5, 5)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        np.ma.masked_array(IMAGES, IMAGES > 0.5),
+        IMAGES.astype(object),
+        IMAGES.astype(str),
+        IMAGES + 0j,
+        np.zeros(IMAGES.shape, "M8[s]"),
+        [[1.0], [1.0, 2.0]],
+    ],
+)
+def test_what_an_array_of_numbers_would_lose_is_refused(wrong):
+    table = lambda images: np.full((len(images), 2), 0.5)  # noqa: E731
+    for name, call in {
+        "images": lambda: grad_cam(classifier(lambda z: z), wrong),
+        "images ": lambda: deletion_insertion(table, wrong, IMAGES[..., 0], 1),
+        "maps": lambda: deletion_insertion(table, IMAGES, wrong, 1),
+        "predict": lambda: deletion_insertion(lambda images: wrong, IMAGES, IMAGES[..., 0], 1),
+        "maps ": lambda: normalise(wrong),
+    }.items():
+        with pytest.raises(ValueError, match=f"{name.strip()} must hold real numbers; got"):
+            call()
+
+
+def test_a_mask_over_class_indices_is_refused_and_a_long_value_is_cut():
+    masked = np.ma.masked_array([1] * 5, [0, 0, 0, 0, 1])
+    with pytest.raises(ValueError, match="class_index must be None, an int, or one"):
+        grad_cam(classifier(lambda z: z), IMAGES, masked)
+    for arguments in ({"class_index": "9" * 10**6}, {"batch_size": "9" * 10**6}):
+        with pytest.raises(ValueError, match="got '9999") as caught:
+            grad_cam(classifier(lambda z: z), IMAGES, **arguments)
+        assert len(str(caught.value)) < 300
 
 
 @pytest.mark.parametrize("value", [True, np.True_, 2.0, "2", 0, -3, np.int64(0), None])

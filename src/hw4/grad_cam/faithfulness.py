@@ -13,7 +13,7 @@ import keras
 import numpy as np
 from scipy.stats import rankdata
 
-from hw4.grad_cam.maps import integer
+from hw4.grad_cam.maps import integer, plain
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ def _check_among(among, maps) -> np.ndarray:
 
 def _check_inputs(images, maps, class_index) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Float images, maps and int classes (n,) that belong together."""
-    images, maps, classes = np.asarray(images), np.asarray(maps), np.asarray(class_index)
+    images, maps, classes = plain("images", images), plain("maps", maps), np.asarray(class_index)
     images = images if images.dtype.kind == "f" else images.astype("float32")
     if images.ndim not in (3, 4) or maps.shape != images.shape[:3] or not images.size:
         raise ValueError(
@@ -156,7 +156,7 @@ def _ranks(maps, seed, among) -> np.ndarray:
 
 def _probability(predict, images, classes) -> np.ndarray:
     """Probability of each image's class, (n,) float64."""
-    table = np.asarray(predict(images), dtype="float64")
+    table = plain("predict", predict(images)).astype("float64")
     if table.ndim != 2 or len(table) != len(images):
         raise ValueError(
             f"predict must return ({len(images)}, classes) probabilities; got shape {table.shape}."
@@ -208,7 +208,7 @@ def rank_correlation(first, second) -> np.ndarray:
     >>> rank_correlation([[[1, 2], [3, 9]]], [[[0, 1], [2, 3]]]).tolist()
     [1.0]
     """
-    first, second = np.asarray(first), np.asarray(second)
+    first, second = plain("first", first), plain("second", second)
     if first.ndim != 3 or first.shape != second.shape:
         raise ValueError(
             f"first and second must be maps (n, h, w) alike; got {first.shape} and {second.shape}."

@@ -35,6 +35,8 @@ _COPIES = (
 _INCREASING = ("Cast", "Clip", "Exp", "Log", "Log1p", "Log2", "Log10", "Reshape", "Sqrt")
 _ARITHMETIC = ("Add", "Subtract", "Multiply", "Divide", "TrueDivide")
 _SQUASHES = ("softmax", "sigmoid", "sparsemax")
+#: As the classes of layers and operations are called, in small letters: `Relu6`, `LogSoftmax`.
+_ACTIVATIONS = {name.replace("_", "") for name in dir(keras.activations)}
 WAY_OUT = (
     "Name with scores= the layer or tensor (n, classes) to differentiate, such as the layer before "
     "the softmax"
@@ -86,13 +88,19 @@ def _producer(tensor) -> tuple:
     return operation, operation._inbound_nodes[index]
 
 
+def _is_keras(function) -> bool:
+    """Whether a function or class is Keras' own, or its backend's."""
+    return getattr(function, "__module__", "").split(".")[0] in ("keras", "tensorflow", "jax")
+
+
 def _squashes(operation, kinds=_SQUASHES) -> bool:
     """Whether the function that an operation applies last is one of `kinds`."""
-    applied = getattr(operation, "activation", None) or operation
-    if isinstance(operation, keras.layers.Lambda):
-        # An own function's name promises nothing.
-        applied = operation.function
-        if getattr(applied, "__module__", "").split(".")[0] not in ("keras", "tensorflow", "jax"):
+    applied = getattr(operation, "activation", None)
+    if applied is None:
+        # The name of a function or class of one's own promises nothing.
+        function = isinstance(operation, keras.layers.Lambda)
+        applied = operation.function if function else type(operation)
+        if not _is_keras(applied):
             return False
     name = getattr(applied, "__name__", type(applied).__name__).lower()
     return any(kind in name for kind in kinds)
@@ -100,6 +108,8 @@ def _squashes(operation, kinds=_SQUASHES) -> bool:
 
 def _keeps_order(operation, node, tensor) -> bool:
     """Whether each class's output rises with that class's input alone, the same for all."""
+    if not _is_keras(type(operation)):
+        return False
     if isinstance(operation, _COPIES):
         return True
     if isinstance(operation, keras.layers.Rescaling):
@@ -130,8 +140,9 @@ def find_score(output) -> tuple[keras.KerasTensor, keras.layers.Dense | None, bo
     while True:
         operation, node = _producer(tensor)
         softmax = softmax or _squashes(operation, ("softmax",))
-        # keras.layers.Softmax, keras.ops.softmax and their kin have no `activation` of their own.
-        function = not hasattr(operation, "activation") and _squashes(operation)
+        # keras.layers.Softmax, keras.ops.relu6 and their kin have no `activation` of their own.
+        named = _is_keras(type(operation)) and type(operation).__name__.lower() in _ACTIVATIONS
+        function = not hasattr(operation, "activation") and (named or _squashes(operation))
         last = function or isinstance(operation, keras.layers.Activation)
         through = last or _keeps_order(operation, node, tensor)
         if not through or node.input_tensors[0].shape[1:] != tensor.shape[1:]:
@@ -197,4 +208,5 @@ def how_squashed(scores) -> str | None:
             return f"{seen} that sum to {total:.4g} for every image"
         if high <= 1e-6 and varied and _same(powers):
             return f"{seen} whose exponentials sum to {powers.mean():.4g} for every image"
+    varied = varied or low == 1  # a softmax over one unit
     return f"{seen}, all from 0 to 1" if varied and low >= -1e-6 and high <= 1 + 1e-6 else None

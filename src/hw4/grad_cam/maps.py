@@ -85,15 +85,28 @@ def integer(name, value, low, high=None) -> int:
     whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
     if not whole or value < low or (high is not None and value > high):
         wanted = f"of at least {low}" if high is None else f"from {low} to {high}"
-        raise ValueError(f"{name} must be an integer {wanted}; got {value!r}. Correct it.")
+        raise ValueError(f"{name} must be an integer {wanted}; got {value!r:.80}. Correct it.")
     return int(value)
+
+
+def plain(name, values) -> np.ndarray:
+    """Numbers as an array; what an array would lose, such as a mask, is refused."""
+    if keras.ops.is_tensor(values):
+        values = keras.ops.convert_to_numpy(values)
+    try:
+        array = np.asarray(values)
+    except ValueError:  # rows of unequal length
+        array = np.empty(0, object)
+    masked = isinstance(values, np.ma.MaskedArray)
+    if masked or not (array.dtype.kind in "fiub" or array.dtype.name == "bfloat16"):
+        kind = "a masked array" if masked else f"dtype {array.dtype}"
+        raise ValueError(f"{name} must hold real numbers; got {kind}. Convert it.")
+    return array
 
 
 def _check_images(images, expected) -> np.ndarray:
     """Finite numbers in an array of the model's input shape (n, ...)."""
-    if keras.ops.is_tensor(images):
-        images = keras.ops.convert_to_numpy(images)
-    images = np.asarray(images)
+    images = plain("images", images)
     shape = tuple(expected.shape)
     wanted = "(n, " + ", ".join("any" if side is None else str(side) for side in shape[1:]) + ")"
     matches = images.ndim == len(shape) and all(
@@ -104,8 +117,6 @@ def _check_images(images, expected) -> np.ndarray:
             f"images must have shape {wanted} with n at least 1; got {images.shape}. Use "
             "images[None] for a single image and images[..., None] for a missing channel axis."
         )
-    if images.dtype.kind not in "fiub" and images.dtype.name != "bfloat16":
-        raise ValueError(f"images must hold real numbers; got dtype {images.dtype}.")
     if not np.isfinite(images).all():
         bad = np.flatnonzero(~np.isfinite(images).all(axis=tuple(range(1, images.ndim))))
         raise ValueError(
@@ -139,10 +150,14 @@ def _check_classes(class_index, count, classes) -> np.ndarray | None:
     if class_index is None:
         return None
     chosen = np.asarray(class_index)
-    if chosen.dtype.kind not in "iu" or chosen.shape not in ((), (count,)):
+    if (
+        isinstance(class_index, np.ma.MaskedArray)
+        or chosen.dtype.kind not in "iu"
+        or chosen.shape not in ((), (count,))
+    ):
         raise ValueError(
             f"class_index must be None, an int, or one int for each of the {count} images; got "
-            f"{class_index!r} of shape {chosen.shape}."
+            f"{class_index!r:.80} of shape {chosen.shape}."
         )
     bad = chosen[(chosen < 0) | (chosen >= classes)]
     if bad.size:
@@ -155,8 +170,8 @@ def _check_classes(class_index, count, classes) -> np.ndarray | None:
 
 def _check_maps(maps, name="maps") -> np.ndarray:
     """Finite float64 maps (n, h, w) or one map (h, w)."""
-    maps = np.asarray(maps)
-    if maps.dtype.kind not in "fiub" or maps.ndim not in (2, 3) or 0 in maps.shape:
+    maps = plain(name, maps)
+    if maps.ndim not in (2, 3) or 0 in maps.shape:
         raise ValueError(
             f"{name} must be numbers of shape (n, h, w) or (h, w); got {maps.dtype} of shape "
             f"{maps.shape}."

@@ -221,7 +221,7 @@ class ScoreGraph:
     def check_squashed(self, images, classes) -> None:
         """Refuse scores that came through a squashing end which the graph does not show.
 
-        The scores of the first two images, and of noise in their range and a hundred times it,
+        The scores of the first two images, and of noise in their range and up to 1e9 times it,
         must not all lie in [0, 1], nor have the same sum, or sum of exponentials, for every image.
         Scores that a caller named pass, except that one squashed unit has no predicted class.
 
@@ -254,8 +254,9 @@ class ScoreGraph:
             noise = rng.integers(min(0, low), max(1, int(high)) + 1, shape)
         else:
             noise = rng.uniform(low, max(high, low + 1e-3), shape)
-            noise *= np.array([1, 1, 100, 100, -1, -100]).reshape(-1, *[1] * (images.ndim - 1))
-        probes = np.concatenate([images[:2], noise.astype(images.dtype)])
+            noise *= np.array([1, 100, 1e9, -1, -100, -1e9]).reshape(-1, *[1] * (images.ndim - 1))
+        with np.errstate(over="ignore"):
+            probes = np.concatenate([images[:2], noise.astype(images.dtype)])
         with keras.StatelessScope():
             scores = self._scores(keras.ops.convert_to_tensor(probes, dtype=self.input.dtype))
         scores = keras.ops.convert_to_numpy(keras.ops.cast(scores, "float32")).astype("float64")
