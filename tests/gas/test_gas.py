@@ -174,6 +174,10 @@ REFUSED = {
         put("T air", 3, "warm"),
         r"T air must be finite numbers such as 0\.93, or empty; got 'warm' in row 3",
     ),
+    "complex": (
+        lambda t: t.assign(**{"T air": 1 + 2j}),
+        r"T air must be finite numbers such as 0\.93, or empty; got \(1\+2j\) in row 0",
+    ),
     "infinite": (
         put("cons (m3/unit)", 3, np.inf),
         r"finite numbers such as 0\.93, or empty; got inf in row 3",
@@ -240,6 +244,12 @@ RIGHT = {
     "month first": lambda t: t.assign(date=t["date"].dt.strftime("%m/%d/%Y %I:%M %p")),
     "one time zone": lambda t: t.assign(date=t["date"].dt.strftime("%Y-%m-%dT%H:%M:%S+01:00")),
     "blanks around headings": lambda t: t.rename(columns=lambda name: f" {name}  "),
+    "other blanks in headings": lambda t: t.rename(
+        columns=lambda name: name.replace(" ", "\xa0\n")
+    ),
+    "empty rows and columns": lambda t: pd.concat(
+        [pd.Series([None] * (len(t) + 2)), t.reindex([-1, *t.index, -2]).astype(object)], axis=1
+    ).rename(columns={0: None}),
 }
 
 
@@ -253,7 +263,7 @@ def test_a_right_table_is_read_however_it_was_written(name, suffix, tmp_path):
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
-@pytest.mark.parametrize("marks", [";,", "\t,", ";.", ",."])
+@pytest.mark.parametrize("marks", [";,", "\t,", ";.", ",.", "|."])
 def test_a_csv_of_another_country_is_read(marks, encoding, tmp_path):
     separator, decimal = marks
     raw = small_table().assign(note="°C")
@@ -262,6 +272,21 @@ def test_a_csv_of_another_country_is_read(marks, encoding, tmp_path):
     pd.testing.assert_frame_equal(
         gas.load(path), gas.validate(raw), check_freq=False, check_index_type=False
     )
+
+
+def test_the_line_in_which_excel_names_the_separator_is_no_row(tmp_path):
+    path = tmp_path / "gas.csv"
+    path.write_text("sep=;\n" + small_table().to_csv(index=False, sep=";"))
+    pd.testing.assert_frame_equal(
+        gas.load(path), gas.validate(small_table()), check_freq=False, check_index_type=False
+    )
+
+
+def test_a_small_workbook_that_unpacks_to_a_large_one_is_refused(tmp_path, monkeypatch):
+    path = write(small_table(), tmp_path, ".xlsx")
+    monkeypatch.setattr(reading, "LARGEST", path.stat().st_size + 1)
+    with pytest.raises(ValueError, match=r"gas\.xlsx, which failed with .* bytes unpacked, more"):
+        gas.load(path)
 
 
 def test_lacking_hours_are_named(tmp_path):
@@ -346,6 +371,8 @@ def test_what_is_no_file_is_refused_without_reading(tmp_path, monkeypatch):
         "loop.csv": "readable file; got .*loop.csv, which says Too many levels",
         "file/gas.csv": "readable file; got .*gas.csv, which says Not a directory",
         "x" * 300 + ".csv": "readable file; got .*, which says File name too long",
+        "nul\0.csv": "readable file; got .*, which says .*null byte",
+        "half \ud800.csv": "readable file; got .*, which says .*surrogates not allowed",
     }
     for name, message in refused.items():
         with pytest.raises(ValueError, match=message):

@@ -73,7 +73,7 @@ def validate(raw: pd.DataFrame, name: str = "table") -> pd.DataFrame:
             values that are no numbers or out of range, hours that occur twice, calendar columns
             that contradict the date.
     """
-    raw = raw.rename(columns=lambda column: str(column).strip())
+    raw = raw.rename(columns=lambda column: " ".join(str(column).split()))
     absent = [column for column in COLUMNS if column not in raw.columns]
     if absent:
         raise ValueError(
@@ -205,8 +205,14 @@ def _shown(value) -> str:
     return runtime.cut(repr(value.item() if isinstance(value, np.generic) else value))
 
 
+def _floats(values: pd.Series) -> pd.Series:
+    """Return numbers, also in the form of text, as floats; NaN for what is no real number."""
+    real = values.map(lambda value: not isinstance(value, complex | np.complexfloating))
+    return pd.to_numeric(values.astype(object).where(real), errors="coerce").astype(float)
+
+
 def _numbers(values: pd.Series, low: float, high: float, name: str) -> pd.Series:
-    numbers = pd.to_numeric(values, errors="coerce").astype(float)
+    numbers = _floats(values)
     text = numbers.isna() & values.notna()
     _refuse(text | np.isinf(numbers), values, "be finite numbers such as 0.93, or empty", name)
     _refuse((numbers < low) | (numbers > high), values, f"lie in {low:g} to {high:g}", name)
@@ -216,7 +222,7 @@ def _numbers(values: pd.Series, low: float, high: float, name: str) -> pd.Series
 
 
 def _integers(values: pd.Series, low: int, high: int, name: str) -> pd.Series:
-    numbers = pd.to_numeric(values, errors="coerce").astype(float)
+    numbers = _floats(values)
     rounded = numbers.round()
     wrong = ~(rounded.between(low, high) & ((numbers - rounded).abs() < 1e-6))
     _refuse(wrong, values, f"be integers from {low} to {high}", name)
