@@ -5,6 +5,7 @@ import os
 import random
 import subprocess
 import sys
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -194,6 +195,16 @@ def test_integer_refuses_everything_else_with_its_value(value, shown):
         runtime.integer("steps", value, 1, 5)
 
 
+def test_a_seed_of_numpy_is_a_seed(monkeypatch):
+    monkeypatch.delenv("HW4_SEED", raising=False)
+    assert type(runtime.start(np.int64(7))) is int
+
+
+def test_integer_shows_no_number_that_python_cannot_write():
+    with pytest.raises(ValueError, match="from 0 to 9; got a number of 16610 bits"):
+        runtime.integer("seed", 10**5000, 0, 9)
+
+
 def test_integer_cuts_what_it_echoes():
     with pytest.raises(ValueError, match="got 'x{76}") as caught:
         runtime.integer("steps", "x" * 10_000_000, 1)
@@ -209,3 +220,43 @@ def test_write_whole_replaces_or_leaves_the_old_file(tmp_path, monkeypatch):
         runtime.write_whole(path, b"new")
     assert path.read_text(encoding="utf-8") == "old ü\n"
     assert [p.name for p in path.parent.iterdir()] == ["text.json"]
+
+
+@pytest.mark.parametrize("kind", ["folder", "pipe", "link"])
+def test_write_whole_replaces_no_folder_pipe_or_device(tmp_path, kind):
+    make = {
+        "folder": Path.mkdir,
+        "pipe": os.mkfifo,
+        "link": lambda path: path.symlink_to(os.devnull),
+    }
+    path = tmp_path / "grades.csv"
+    make[kind](path)
+    before = path.lstat()
+    with pytest.raises(
+        ValueError, match=r"file or new; got .*grades\.csv, which is a folder, pipe"
+    ):
+        runtime.write_whole(path, "new")
+    assert path.lstat() == before
+    assert [p.name for p in tmp_path.iterdir()] == ["grades.csv"]
+
+
+@pytest.mark.parametrize(
+    ("values", "shown"),
+    [
+        (np.ma.masked_array([1.0, 2.0], [0, 1]), r"MaskedArray of float64\. Fill or drop"),
+        ([1 + 2j], "list of complex128"),
+        (np.array([1, None]), "ndarray of object"),
+        (["1"], "list of <U1"),
+        (np.zeros(2, "M8[s]"), r"ndarray of datetime64\[s\]"),
+        ([[1], [1, 2]], "list of object"),
+        (None, "NoneType of object"),
+    ],
+)
+def test_real_refuses_what_an_array_of_numbers_would_lose(values, shown):
+    with pytest.raises(ValueError, match=f"^x must be a plain array of real numbers; got {shown}"):
+        runtime.real("x", values)
+
+
+@pytest.mark.parametrize("values", [[True], np.uint8([3]), np.float16([0.5]), 3, np.ones((1, 2))])
+def test_real_takes_every_kind_of_real_number(values):
+    np.testing.assert_array_equal(runtime.real("x", values), values)

@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from scipy import stats
 
+from hw4.runtime import real
+
 Interval = tuple[float, float, float]
 
 
@@ -34,7 +36,10 @@ def paired_interval(with_it, without, confidence: float = 0.95) -> Interval:
     >>> [round(x, 4) for x in gain]
     [0.02, -0.0048, 0.0448]
     """
-    with_it, without = np.asarray(with_it, float), np.asarray(without, float)
+    with_it, without = (
+        real(name, values).astype(float)
+        for name, values in (("with_it", with_it), ("without", without))
+    )
     if with_it.shape != without.shape or with_it.ndim != 1 or len(with_it) < 2:
         raise ValueError(
             f"with_it and without must be equally long, at least 2; got shapes {with_it.shape} and "

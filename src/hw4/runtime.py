@@ -106,9 +106,35 @@ def integer(name: str, value, low: int, high: int | None = None, cure: str = "Co
         number = None
     if number is None or number < low or (high is not None and number > high):
         wanted = f"of at least {low}" if high is None else f"from {low} to {high}"
-        shown = cut(repr(value), 80)
+        huge = number is not None and abs(number) >= 10**80  # Python writes 4300 digits at most
+        shown = f"a number of {number.bit_length()} bits" if huge else cut(repr(value), 80)
         raise ValueError(f"{name} must be an integer {wanted}; got {shown}. {cure}")
     return number
+
+
+def real(name: str, values) -> "np.ndarray":  # noqa: F821 - imported when it is needed
+    """Return `values` as an array of real numbers; what would be lost in it is refused.
+
+    Raises:
+        ValueError: a mask, complex numbers, objects or text, or rows of unequal length.
+
+    >>> real("images", [1 + 2j])
+    Traceback (most recent call last):
+    ValueError: images must be a plain array of real numbers; got list of complex128. Convert it.
+    """
+    import numpy as np
+
+    try:
+        array = np.asarray(values)
+    except ValueError:  # rows of unequal length
+        array = np.empty(0, object)
+    masked = isinstance(values, np.ma.MaskedArray)
+    if masked or not (array.dtype.kind in "fiub" or array.dtype.name == "bfloat16"):
+        raise ValueError(
+            f"{name} must be a plain array of real numbers; got {type(values).__name__} of "
+            f"{array.dtype}. {'Fill or drop what is masked' if masked else 'Convert it'}."
+        )
+    return array
 
 
 def cut(text: str, most: int = 200) -> str:
@@ -131,8 +157,16 @@ def write_whole(path: str | Path, content: str | bytes, durable: bool = True) ->
         content: text (written as UTF-8 with plain line ends) or bytes.
         durable: wait until the disk has it, so that a power cut is survived, too; thousands of
             files that can be written again need not wait.
+
+    Raises:
+        ValueError: a folder, pipe or device is there, which the new file would replace.
     """
     path = Path(path)
+    if path.exists() and not path.is_file():
+        raise ValueError(
+            f"path must be a file or new; got {cut(str(path))}, which is a folder, pipe or device. "
+            "Name another one."
+        )
     path.parent.mkdir(parents=True, exist_ok=True)
     if isinstance(content, str):
         content = content.encode("utf-8")
@@ -176,10 +210,7 @@ def start(seed: int) -> int:
     """
     override = integer_setting("HW4_SEED", 0, LARGEST_SEED)
     seed = seed if override is None else override
-    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed <= LARGEST_SEED:
-        raise ValueError(
-            f"seed must be an integer from 0 to {LARGEST_SEED}; got {seed!r}. Choose 7, say."
-        )
+    seed = integer("seed", seed, 0, LARGEST_SEED, "Choose 7, say.")
     threads = integer_setting("HW4_THREADS", 1, 1024)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     # TensorFlow leaves oneDNN off on processors without AVX-512, where it is faster, too

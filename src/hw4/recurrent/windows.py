@@ -6,7 +6,7 @@ features are what was measured in that hour.
 
 import numpy as np
 
-from hw4.runtime import integer
+from hw4.runtime import integer, real
 
 
 def windows(
@@ -34,7 +34,7 @@ def windows(
     >>> X[..., 0].tolist(), y.tolist()
     ([[1.0, 2.0], [2.0, 3.0]], [3.0, 4.0])
     """
-    target = np.asarray(target, np.float32)
+    target = real("target", target).astype(np.float32)
     parts = [_matrix(past, "past", len(target))]
     if known is not None:
         # Row t of a window carries what is known at t about the hour t + 1.
@@ -81,7 +81,7 @@ def check_axes(X: np.ndarray, *, steps: int, features: int) -> np.ndarray:
 
 
 def _matrix(values, name: str, rows: int) -> np.ndarray:
-    values = np.asarray(values, np.float32)
+    values = real(name, values).astype(np.float32)
     if values.ndim != 2 or len(values) != rows:
         raise ValueError(
             f"{name} must have shape (n, features) with n = {rows} as in target; got "

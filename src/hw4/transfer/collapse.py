@@ -6,6 +6,8 @@ Accuracy alone does not show a collapse: it equals the share of a class, which m
 import keras
 import numpy as np
 
+from hw4.runtime import real
+
 #: Binary cross-entropy in float32 of an output of exactly 1 for a label 0: Keras clips at 1e-7,
 #: and 1 - (1 - 1e-7) is 2^-23 there, so -ln(2^-23) = 23 ln 2 = 15.942385.
 SOFTMAX_LOSS = float(23 * np.log(2))
@@ -119,7 +121,7 @@ def _is_constant(layer, model) -> bool:
 
 def checked(y_true, y_prob) -> tuple[np.ndarray, np.ndarray]:
     """Return labels (n,) int and probabilities (n,) float64, or say what is wrong with them."""
-    y_true, y_prob = (np.asarray(a, dtype=np.float64) for a in (y_true, y_prob))
+    y_true, y_prob = real("y_true", y_true), real("y_prob", y_prob).astype(np.float64)
     for name, array in (("y_true", y_true), ("y_prob", y_prob)):
         if not (array.ndim == 1 or (array.ndim == 2 and array.shape[1] == 1)) or not array.size:
             raise ValueError(

@@ -10,6 +10,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from hw4.runtime import real
+
 #: Mean blue, green and red of ImageNet, in the order in which caffe reads images.
 CAFFE_MEANS = np.array([103.939, 116.779, 123.68], dtype=np.float32)
 #: Mean and deviation of red, green and blue of ImageNet, of images from 0 to 1.
@@ -67,7 +69,7 @@ def check_scale(images) -> np.ndarray:
         ValueError: no three channels, NaN, or pixels outside 0..255: negative ones were
             preprocessed already, larger ones have 16 bits.
     """
-    images = np.asarray(images)
+    images = real("images", images)
     if images.ndim < 1 or images.shape[-1] != 3:
         raise ValueError(f"images must have 3 channels last; got {images.shape}. Repeat grey ones.")
     if not images.size:

@@ -5,6 +5,7 @@ back). Whoever is killed leaves at worst half of a last line, which was never ac
 """
 
 import json
+import math
 import os
 from pathlib import Path
 
@@ -66,14 +67,14 @@ class EventLog:
         return events
 
     def _parse(self, number: int, line: bytes) -> dict:
-        kinds = {"search"} if number == 1 else {"asked", "told"}
+        kinds = ("search",) if number == 1 else ("asked", "told")
         try:
             # NaN and infinity, for which JSON has no word, are no numbers here either.
-            event = json.loads(line, parse_constant=int)
-        except ValueError:
+            event = json.loads(line, parse_constant=int, parse_float=_finite)
+        except (ValueError, RecursionError):
             event = None
         if not isinstance(event, dict) or event.get("event") not in kinds:
-            raise self.damage(number - 2, f"no event {' or '.join(sorted(kinds))}")
+            raise self.damage(number - 2, f"no event {' or '.join(kinds)}")
         return event
 
     def damage(self, index: int, what: str) -> ValueError:
@@ -93,6 +94,13 @@ class EventLog:
     def close(self) -> None:
         """Let other processes search in the folder."""
         self._file.close()
+
+
+def _finite(text: str) -> float:
+    """Return a number of JSON, unless it is as large as 1e999."""
+    if math.isinf(number := float(text)):
+        raise ValueError(text)
+    return number
 
 
 def _lock(file, folder: Path) -> None:
