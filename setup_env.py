@@ -153,8 +153,10 @@ def first_missing(site: Path, folder: Path) -> str | None:
     for name in ("INSTALLER", "METADATA", "RECORD"):
         if not (folder / name).is_file():
             return name
-    with (folder / "RECORD").open(encoding="utf-8", newline="") as stream:
+    with (folder / "RECORD").open(encoding="utf-8", errors="replace", newline="") as stream:
         names = [row[0] for row in csv.reader(stream) if row]
+    if f"{folder.name}/RECORD" not in names:
+        return "the end of RECORD"  # a loss of power may leave it empty, cut off or full of zeros
     # compiled files may be cleared away and come back
     sources = (name for name in names if not name.endswith(".pyc"))
     return next((name for name in sources if not os.path.exists(os.path.join(site, name))), None)

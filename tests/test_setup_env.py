@@ -29,13 +29,13 @@ def answer(returncode=0, stderr="", stdout=""):
     return subprocess.CompletedProcess([], returncode, stdout, stderr)
 
 
-def distribution(site, name, *, without=(), files=("module.py",), listed=None):
+def distribution(site, name, *, without=(), files=("module.py",), listed=None, cut=None):
     folder = site / f"{name}.dist-info"
     folder.mkdir()
     for file in files:
         (site / file).write_text("")
     listed = files if listed is None else listed
-    record = "".join(f"{file},,\n" for file in (*listed, f"{name}.dist-info/RECORD"))
+    record = "".join(f"{file},,\n" for file in (*listed, f"{name}.dist-info/RECORD"))[:cut]
     for file, content in {"INSTALLER": "pip\n", "METADATA": "", "RECORD": record}.items():
         if file not in without:
             (folder / file).write_text(content)
@@ -48,6 +48,8 @@ def distribution(site, name, *, without=(), files=("module.py",), listed=None):
         ({"without": ["INSTALLER"]}, "INSTALLER"),
         ({"without": ["METADATA"]}, "METADATA"),
         ({"listed": ["module.py", "gone.so"]}, "gone.so"),
+        ({"cut": 0}, "the end of RECORD"),
+        ({"cut": -9}, "the end of RECORD"),
     ],
 )
 def test_what_pip_left_unfinished_is_removed(venv, capsys, options, missing):
