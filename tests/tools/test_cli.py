@@ -75,6 +75,57 @@ def test_a_pipe_that_nobody_reads_is_no_traceback():
     assert process.wait(60) == 141
 
 
+def test_a_folder_without_notebooks_is_no_report_without_problems(tmp_path, capsys):
+    (tmp_path / "notes.txt").write_text("")
+    assert cli.main(["report", str(tmp_path)]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert f"folders must hold notebooks; got none below {tmp_path}" in captured.err
+
+
+def test_a_closed_output_is_no_traceback():
+    code = "import sys; from hw4.tools.cli import main; sys.exit(main(sys.argv[1:]))"
+    shell = 'exec "$0" "$@" >&-'
+    done = subprocess.run(
+        ["sh", "-c", shell, sys.executable, "-c", code, "shapes", LEGAL, "--input", "256x256x3"],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert (done.stderr, done.returncode) == ("", 0)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["{}"],
+        ["test", "{}"],
+        ["run", "{}"],
+        ["run", "--jobs", "{}"],
+        ["student", "{}", "--out", "x"],
+        ["report", "{}"],
+        ["report", "--csv", "{}"],
+        ["report", "--html", "{}"],
+        ["grade", "{}"],
+        ["shapes", "{}", "--input", "8x8x3"],
+        ["shapes", "conv {} 3", "--input", "8x8x3"],
+        ["shapes", "gap", "--input", "{}"],
+        ["shapes", "gap", "--input", "8", "--convention", "{}"],
+        ["tune", "--trials", "{}"],
+        ["tune", "--scheduler", "{}"],
+    ],
+)
+def test_a_word_of_ten_million_signs_is_not_repeated_whole(arguments, capsys):
+    try:
+        code = cli.main([argument.format("k" * 10**7) for argument in arguments])
+    except SystemExit as stop:
+        code = stop.code
+    assert code == 2
+    err = capsys.readouterr().err
+    assert "kkkk" in err
+    assert len(err) < 4000
+    assert "Traceback" not in err
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
 def test_a_full_disk_is_one_line():
     code = "import sys; from hw4.tools.cli import main; sys.exit(main(['report']))"

@@ -1,6 +1,7 @@
 """The report on executed notebooks: text, JSON, exit codes, and pages written anew in one step."""
 
 import json
+import shutil
 
 import pytest
 
@@ -44,6 +45,20 @@ def test_a_missing_notebook_is_named(committed, monkeypatch, tmp_path, capsys):
     assert "PROBLEM in q5_conv_shapes [missing notebook]: q5_conv_shapes.ipynb is not there" in out
     assert out.endswith("; 1 problem\n")
     assert "q5_conv_shapes.ipynb is not there" in (tmp_path / "out/index.html").read_text()
+
+
+def test_a_missing_notebook_is_named_when_the_folder_is(committed, monkeypatch, capsys):
+    monkeypatch.setattr(execute, "ORDER", ("q5_conv_shapes", "q7_grad_cam"))
+    assert cli.main(["report", str(committed)]) == 1
+    assert "q5_conv_shapes.ipynb is not there" in capsys.readouterr().out
+
+
+def test_a_notebook_overwritten_by_another_question_is_named(committed, monkeypatch, capsys):
+    monkeypatch.setattr(execute, "ORDER", ("q5_conv_shapes", "q7_grad_cam"))
+    shutil.copy(committed / "q7_grad_cam.ipynb", committed / "q5_conv_shapes.ipynb")
+    assert cli.main(["report"]) == 1
+    out = capsys.readouterr().out
+    assert "PROBLEM in q5_conv_shapes [question]: q5_conv_shapes.ipynb holds question q7" in out
 
 
 def test_with_no_notebook_at_all_every_one_is_missing(committed, capsys):

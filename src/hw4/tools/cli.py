@@ -6,12 +6,14 @@ import signal
 import sys
 import threading
 from pathlib import Path
+from typing import NoReturn
 
 from hw4 import runtime
 from hw4.claims import COLOURS
 from hw4.tools import tune
 from hw4.tools.submission import visible
 
+MOST = 2000  # signs of a message; hostile text would fill the screen
 EXECUTED, REPORT = runtime.BUILD / "notebooks", runtime.BUILD / "report"
 
 
@@ -25,7 +27,8 @@ def main(arguments: list[str] | None = None) -> int:
     before = _on_sigterm(_terminate)
     try:
         code = options.run(options)
-        sys.stdout.flush()
+        if sys.stdout:  # None where the shell closed it
+            sys.stdout.flush()
         return code
     except BrokenPipeError:
         # nobody reads on; what Python still holds back must not raise the error again
@@ -34,10 +37,10 @@ def main(arguments: list[str] | None = None) -> int:
     except OSError as error:
         what = error.strerror or error
         what = f"{what}: {visible(error.filename)}" if error.filename else what
-        print(f"hw4 {options.command}: {what}", file=sys.stderr)
+        print(f"hw4 {options.command}: {runtime.cut(str(what), MOST)}", file=sys.stderr)
         return 2
     except ValueError as error:
-        print(f"hw4 {options.command}: {error}", file=sys.stderr)
+        print(f"hw4 {options.command}: {runtime.cut(str(error), MOST)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as signal_:
         print("\ninterrupted; what is finished is kept, nothing is half-written", file=sys.stderr)
@@ -61,8 +64,16 @@ def _on_sigterm(handler) -> object:
     return signal.signal(signal.SIGTERM, handler)
 
 
+class Parser(argparse.ArgumentParser):
+    """Python's parser, which repeats a wrong word at any length."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the usage and the message, and exit with 2."""
+        super().error(runtime.cut(message, MOST))
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="hw4", description=__doc__)
+    parser = Parser(prog="hw4", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
 
     run = commands.add_parser("run", help="execute notebooks, render the report, print the claims")
@@ -164,24 +175,31 @@ def _jobs(options) -> int | None:
 
 
 def _report(options) -> int:
-    from hw4.tools import execute, submission
+    from hw4.tools import execute
 
-    paths = submission.find(options.notebooks) if options.notebooks else sorted(execute.find())
-    missing = [] if options.notebooks else execute.missing()
+    given = options.notebooks
+    paths = _found("folders", given, options.html) if given else sorted(execute.find())
+    whole = not given or runtime.NOTEBOOKS.resolve() in [place.resolve() for place in given]
+    missing = execute.missing() if whole else []
     return _show(paths, options.json, options.csv, options.html, missing=missing)
 
 
-def _grade(options) -> int:
+def _found(name: str, places: list[Path], html: Path | None, missing: bool = False) -> list[Path]:
     from hw4.tools import submission
 
-    paths = submission.find(options.submissions, missing=True)
+    paths = submission.find(places, missing=missing)
     # pages of an earlier call are no submission
-    paths = [path for path in paths if path != options.html]
+    paths = [path for path in paths if path != html]
     if not paths:
         raise ValueError(
-            f"submissions must hold notebooks; got none below "
-            f"{', '.join(map(str, options.submissions))}. Name another folder."
+            f"{name} must hold notebooks; got none below {', '.join(map(str, places))}. "
+            "Name another folder."
         )
+    return paths
+
+
+def _grade(options) -> int:
+    paths = _found("submissions", options.submissions, options.html, missing=True)
     return _show(
         paths,
         options.json,
@@ -225,7 +243,7 @@ def _show(
     lines: bool = False,
 ) -> int:
     """Grade notebooks, one at a time, and show the grades; return the exit code."""
-    from hw4.tools import grade
+    from hw4.tools import execute, grade
     from hw4.tools.rerun import compare
     from hw4.tools.submission import Problem
 
@@ -242,6 +260,10 @@ def _show(
                 claim["evidence"] = evidence
             if rerun and found.path in rerun:
                 compare(found, rerun[found.path])
+            question = found.path.stem.split("_")[0]
+            if found.path.stem in execute.ORDER and found.question not in (None, question):
+                found.add("question", f"{found.path.name} holds question {found.question}")
+                found.status = "findings"
             if problem := (failures or {}).get(found.path):
                 found.problems.insert(0, Problem("run failed", None, problem))
                 found.status = "findings" if notebook else "unreadable"
