@@ -15,6 +15,7 @@ KERAS_BACKEND       `tensorflow` (default), `jax` or `torch`; read by Keras itse
 """
 
 import contextlib
+import errno
 import functools
 import operator
 import os
@@ -159,14 +160,11 @@ def write_whole(path: str | Path, content: str | bytes, durable: bool = True) ->
             files that can be written again need not wait.
 
     Raises:
-        ValueError: a folder, pipe or device is there, which the new file would replace.
+        OSError: the file cannot be written, or a pipe or device is there, which it would replace.
     """
     path = Path(path)
-    if path.exists() and not path.is_file():
-        raise ValueError(
-            f"path must be a file or new; got {cut(str(path))}, which is a folder, pipe or device. "
-            "Name another one."
-        )
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise FileExistsError(errno.EEXIST, "A pipe or device, which no file replaces", str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     if isinstance(content, str):
         content = content.encode("utf-8")
