@@ -133,6 +133,7 @@ def test_words_are_held_against_a_mark():
 def test_margin_is_positive_on_the_good_side():
     below = {"verdict": "x", "relation": "at_most", "expected": 10, "measured": 4.0, "unit": "s"}
     assert "margin ⟨+6⟩" in measured_text(below | {"tolerance": 0})
+    assert "margin ⟨+0⟩" in measured_text(below | {"tolerance": 0, "expected": 4.0})
 
 
 def test_html_escapes_what_it_shows():

@@ -244,7 +244,8 @@ def measured_text(claim: dict) -> str:
     if not _is_number(claim["measured"]):
         return shown
     sign = 1 if relation == "at_least" else -1
-    return f"{shown}, margin ⟨{sign * (claim['measured'] - expected):+.4g}⟩"
+    margin = sign * (claim["measured"] - expected) + 0.0  # never -0
+    return f"{shown}, margin ⟨{margin:+.4g}⟩"
 
 
 def _masked(text: str, opening: str = "⟨", closing: str = "⟩") -> str:
