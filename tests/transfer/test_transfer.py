@@ -465,6 +465,7 @@ def test_the_softmax_fingerprint_is_what_keras_computes_from_the_outputs():
 
 
 D, A = keras.layers.Dense, keras.layers.Activation
+A_MILLIONTH = keras.initializers.Constant(1e-6)
 SOFTMAX_TAILS = {
     "its own activation": [D(1, activation="softmax")],
     "a layer behind": [D(1), A("softmax")],
@@ -476,6 +477,16 @@ SOFTMAX_TAILS = {
     "by hand": [
         D(1),
         keras.layers.Lambda(lambda z: keras.ops.exp(z) / keras.ops.sum(keras.ops.exp(z), -1, True)),
+    ],
+    "a hundredfold": [D(1), keras.layers.Lambda(lambda z: 100 * keras.ops.softmax(z))],
+    "a sigmoid behind": [D(1), keras.layers.Lambda(lambda z: keras.ops.sigmoid(z / z))],
+    "a normalisation behind": [D(1), A("softmax"), keras.layers.BatchNormalization()],
+    "a PReLU behind": [D(1, activation="softmax"), keras.layers.PReLU()],
+    "a second head": [D(1, activation="softmax"), D(1, activation="sigmoid")],
+    "a nested head": [keras.Sequential([keras.Input((3,)), D(1, activation="softmax")])],
+    "the mean of two": [
+        D(2),
+        keras.layers.Lambda(lambda z: keras.ops.mean(keras.ops.softmax(z), 1, True)),
     ],
     "clipped": [D(1, activation="softmax"), keras.layers.Lambda(lambda p: keras.ops.clip(p, 0, 1))],
 }
@@ -499,8 +510,12 @@ def test_other_heads_pass_the_guard():
     inputs = keras.Input((3,))
     second = keras.Model(inputs, D(2, activation="softmax")(inputs)[:, 1:])
     heads = [D(2, activation="softmax"), D(1), D(1, activation="sigmoid")]
+    heads += [D(1, kernel_initializer="zeros"), D(1, kernel_initializer=A_MILLIONTH)]
     models = [keras.Sequential([keras.Input((3,)), head]) for head in heads]
-    for model in (*models, second):
+    places = keras.Input((5, 3))
+    attention = keras.layers.Softmax(axis=1)(D(1)(places))  # over places, of which each has one
+    attended = keras.Model(places, D(1)(keras.ops.sum(attention * places, axis=1)))
+    for model in (*models, second, attended):
         assert transfer.check_head(model) is model
     small = transfer.small_cnn(16)
     assert transfer.check_head(small) is small

@@ -76,9 +76,9 @@ def check_head(model) -> keras.Model:
 
     softmax(z) = e^z / e^z = 1 whatever z is, so its output is constant. The training loss need not
     show it: on TensorFlow, Keras 3 takes the loss from z, behind the softmax, and it falls as with
-    a sigmoid, while every prediction stays 1. Such a softmax is found by its name wherever it
-    stands behind the last layer that has weights, and where it has none (a `Lambda`, an own
-    layer, e^z / sum e^z by hand) by trying what comes out for inputs that differ.
+    a sigmoid, while every prediction stays 1. Such a softmax is found by its name, and where it has
+    none (a `Lambda`, an own layer, e^z / sum e^z by hand) behind the last layer that has weights
+    by trying what comes out for inputs and weights that differ.
 
     Raises:
         ValueError: with the reason and the cure.
@@ -88,6 +88,9 @@ def check_head(model) -> keras.Model:
     weighted = [layer for layer in model.layers if layer.weights]
     tail = model.layers[model.layers.index(weighted[-1]) :] if weighted else model.layers
     single = [layer for layer in tail if layer.output.shape[-1] == 1]
+    # Before the tail only what is (n, 1): a softmax over places has one channel, too.
+    parts = (*model._flatten_layers(include_self=False), *getattr(model, "operations", ()))
+    single += [part for part in parts if _shape(part) == (1,)]
     named = [name for layer in single for name in _names(layer) if "softmax" in name]
     if named or (weighted and _is_constant(weighted[-1], model)):
         raise ValueError(
@@ -98,6 +101,12 @@ def check_head(model) -> keras.Model:
     return model
 
 
+def _shape(part) -> tuple | None:
+    """Shape of the one tensor that a layer or an operation returns, without the batch."""
+    output = getattr(part, "output", None)  # a layer inside a wrapper was never called by itself
+    return tuple(output.shape[1:]) if isinstance(output, keras.KerasTensor) else None
+
+
 def _names(layer) -> list[str]:
     """Name what a layer or an operation computes: its class, its activation, its function."""
     parts = type(layer), getattr(layer, "activation", None), getattr(layer, "function", None)
@@ -106,17 +115,25 @@ def _names(layer) -> list[str]:
 
 
 def _is_constant(layer, model) -> bool:
-    """Say whether inputs of `layer` that differ all give 1, or all give 0, its logarithm."""
+    """Say whether inputs of `layer` that differ all give one number, whatever its weights are."""
     source = layer.input
     simple = isinstance(source, keras.KerasTensor) and None not in source.shape[1:]
     if isinstance(layer, keras.Model) or not simple:
         return False
     # Small ones, too, for which no sigmoid of an honest head is rounded to 0 or 1.
     scales = np.logspace(-3, 0, 8).reshape(-1, *[1] * (len(source.shape) - 1))
-    noise = np.random.default_rng(0).normal(size=(8, *source.shape[1:]))
-    outputs = keras.Model(source, model.outputs).predict_on_batch((scales * noise).astype("f4"))
-    outputs = np.asarray(outputs[0] if isinstance(outputs, list) else outputs)
-    return bool((abs(outputs - 1) < 1e-6).all() or (abs(outputs) < 1e-6).all())
+    rng = np.random.default_rng(0)
+    inputs = (scales * rng.normal(size=(8, *source.shape[1:]))).astype("f4")
+    rest = keras.Model(source, model.outputs[0])
+    own = [variable.value for variable in rest.trainable_variables]
+    # A head of zeros is constant, too, until it is trained.
+    drawn = [rng.normal(0, 0.1, variable.shape).astype("f4") for variable in own]
+    for weights in (own, drawn):
+        outputs, _ = rest.stateless_call(weights, rest.non_trainable_variables, inputs)
+        outputs = keras.ops.convert_to_numpy(outputs)
+        if np.ptp(outputs) > 1e-6 * abs(outputs).max():
+            return False
+    return True
 
 
 def checked(y_true, y_prob) -> tuple[np.ndarray, np.ndarray]:
