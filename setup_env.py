@@ -153,8 +153,8 @@ def first_missing(site: Path, folder: Path) -> str | None:
     for name in ("INSTALLER", "METADATA", "RECORD"):
         if not (folder / name).is_file():
             return name
-    with (folder / "RECORD").open(encoding="utf-8", errors="replace", newline="") as stream:
-        names = [row[0] for row in csv.reader(stream) if row]
+    record = (folder / "RECORD").read_text(encoding="utf-8", errors="replace")
+    names = [row[0] for row in csv.reader(record.splitlines()) if row] if "\0" not in record else []
     if f"{folder.name}/RECORD" not in names:
         return "the end of RECORD"  # a loss of power may leave it empty, cut off or full of zeros
     # compiled files may be cleared away and come back

@@ -1,6 +1,6 @@
 """Question 1 measured: stubbed searches, and ours against the report.
 
-    python benchmarks/tuning.py [--searches 20] [--seeds 1] [stub] [ours] [recipe] [reported]
+    python benchmarks/tuning.py [stub] [ours] [recipe] [reported] [--searches 20] [--seeds 1]
 
 Parts, the first two by default: `stub` (searches whose trainer only builds), `ours` (search and
 final training, once a seed), `recipe` (the report's best network trained as it did, once a seed,
@@ -190,5 +190,9 @@ if __name__ == "__main__":
         "means from a tenth of its images, in its favour. "
         f"Keras on {keras.backend.backend()}, {runtime.device()}."
     )
+    if unknown := [name for name in options.parts if name not in known]:
+        parser.error(f"parts must be among {', '.join(known)}; got {unknown[0]!r}")
+    if left_out := [name for name in known if name not in options.parts]:
+        notes += f" Not run: {', '.join(left_out)}."
     table = list(rows({name: known[name] for name in options.parts}))
     write("tuning.py", ("keras", "keras_tuner", "tensorflow"), table, COLUMNS, notes)

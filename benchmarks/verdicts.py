@@ -1,6 +1,6 @@
 """Every verdict again, for other seeds and backends: what it took, and what came out otherwise.
 
-    python benchmarks/verdicts.py [--seeds 1 2 3] [--backends torch jax] [--jobs N] [q5 ...]
+    python benchmarks/verdicts.py [q5 ...] [--seeds 1 2 3] [--backends torch jax] [--jobs N]
 
 Runs each notebook once for each seed on TensorFlow, and once for each other backend with its own
 seed. A machine with a GPU and no TensorFlow: `--seeds --backends jax`; the table alone: `--seeds
@@ -56,13 +56,14 @@ def run(sources, rounds, jobs=None, folder=EXECUTED):
 def rows(references, folder=EXECUTED):
     """One row an executed notebook: as committed or not, stale, or failed."""
     for grade, _ in grade_all(sorted(folder.glob("*/q*.ipynb")), references):
-        said = grade.environment
+        said, came_out = grade.environment, outcome(grade, references)
         on = f"{said.get('backend')}, seed {said.get('seed')}, {said.get('device')}"
         yield [
             f"{grade.path.stem[:2]} {grade.path.parent.name.replace('-', ' ')}",
-            on if said else "",
+            # a run that failed has kept outputs of the reference
+            on if said and not came_out.startswith(FAILED) else "",
             "" if grade.seconds is None else f"{grade.seconds:.0f}",
-            outcome(grade, references),
+            came_out,
         ]
 
 

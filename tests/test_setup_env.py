@@ -29,13 +29,16 @@ def answer(returncode=0, stderr="", stdout=""):
     return subprocess.CompletedProcess([], returncode, stdout, stderr)
 
 
-def distribution(site, name, *, without=(), files=("module.py",), listed=None, cut=None):
+def distribution(
+    site, name, *, without=(), files=("module.py",), listed=None, cut=None, record=None
+):
     folder = site / f"{name}.dist-info"
     folder.mkdir()
     for file in files:
         (site / file).write_text("")
     listed = files if listed is None else listed
-    record = "".join(f"{file},,\n" for file in (*listed, f"{name}.dist-info/RECORD"))[:cut]
+    lines = "".join(f"{file},,\n" for file in (*listed, f"{name}.dist-info/RECORD"))[:cut]
+    record = lines if record is None else record
     for file, content in {"INSTALLER": "pip\n", "METADATA": "", "RECORD": record}.items():
         if file not in without:
             (folder / file).write_text(content)
@@ -50,6 +53,7 @@ def distribution(site, name, *, without=(), files=("module.py",), listed=None, c
         ({"listed": ["module.py", "gone.so"]}, "gone.so"),
         ({"cut": 0}, "the end of RECORD"),
         ({"cut": -9}, "the end of RECORD"),
+        ({"record": "\0" * 200_000}, "the end of RECORD"),
     ],
 )
 def test_what_pip_left_unfinished_is_removed(venv, capsys, options, missing):

@@ -141,10 +141,10 @@ def fit(
 
 
 def restart(used, new) -> None:
-    """Give a trained model the weights of a new one, and an optimizer that has made no step.
+    """Give a trained model the weights of a new one, and an optimizer whose states are all zero.
 
     It can then be trained like the new one, without the time of tracing a training step, which for
-    a small network is longer than the training.
+    a small network is longer than the training. Adam, RMSprop and SGD start with such states.
 
     Args:
         used: compiled model; the learning rate of its optimizer stays.
@@ -154,7 +154,7 @@ def restart(used, new) -> None:
         old.assign(fresh)
     for variable in used.optimizer.variables:
         if variable.name != "learning_rate":
-            variable.assign(keras.ops.zeros_like(variable))
+            variable.assign(np.zeros(variable.shape))
 
 
 def steps(samples: int, batch_size: int, epochs: int) -> int:

@@ -742,8 +742,9 @@ def test_a_folder_without_a_notebook_has_a_row(book, save, folder, tmp_path, cap
     out = tmp_path / "submitted/report"
     call = ["grade", str(tmp_path / "submitted"), "--json", "--reference", str(folder)]
     call += ["--html", str(out), "--csv", str(tmp_path / "out.csv")]
-    for _ in range(2):  # the pages of the first call are no submission of the second
-        assert cli.main(call) == 1
+    for more in ([], ["--html", str(tmp_path / "elsewhere")]):
+        # the pages of the first call are no submission of the second
+        assert cli.main(call + more) == 1
         found = json.loads(capsys.readouterr().out)["submissions"]
         names = [entry["path"].partition("submitted/")[2] for entry in found]
         assert names == ["ann/q7_grad_cam.ipynb", "bob", "dan/work/q7_grad_cam.ipynb", "eve"]
@@ -764,6 +765,18 @@ def test_a_submission_that_is_a_folder_without_a_notebook_has_a_row(folder, tmp_
     assert cli.main(["grade", str(tmp_path / "bob"), "--json", "--reference", str(folder)]) == 1
     (found,) = json.loads(capsys.readouterr().out)["submissions"]
     assert found["problems"][0]["text"].endswith("only 0.zip, 1.zip, 2.zip, 3.zip, 4.zip, …")
+
+
+def test_a_loose_notebook_hides_no_folder_without_one(book, save, folder, tmp_path, capsys):
+    call = ["grade", str(tmp_path / "submitted"), "--json", "--reference", str(folder)]
+    put(tmp_path / "submitted", "bob/work.zip")
+    save(book, "q7_grad_cam.ipynb")
+    assert cli.main(call) == 0, "one submission, and a folder of its files"
+    save(book, "ann/q7_grad_cam.ipynb")
+    capsys.readouterr()
+    assert cli.main(call) == 1, "submissions in folders, and a loose one"
+    found = json.loads(capsys.readouterr().out)["submissions"]
+    assert [entry["status"] for entry in found] == ["ok", "unreadable", "ok"]
 
 
 def test_three_hundred_of_one_name_have_a_page_each(book, save, folder, tmp_path, capsys):

@@ -88,9 +88,12 @@ def _producer(tensor) -> tuple:
     return operation, operation._inbound_nodes[index]
 
 
+BACKENDS = ("keras", "tensorflow", "jax", "torch")
+
+
 def _is_keras(function) -> bool:
     """Whether a function or class is Keras' own, or its backend's."""
-    return getattr(function, "__module__", "").split(".")[0] in ("keras", "tensorflow", "jax")
+    return (getattr(function, "__module__", None) or "").split(".")[0] in BACKENDS
 
 
 def _squashes(operation, kinds=_SQUASHES) -> bool:

@@ -221,9 +221,10 @@ class ScoreGraph:
     def check_squashed(self, images, classes) -> None:
         """Refuse scores that came through a squashing end which the graph does not show.
 
-        The scores of the first two images, and of noise in their range and up to 1e9 times it,
-        must not all lie in [0, 1], nor have the same sum, or sum of exponentials, for every image.
-        Scores that a caller named pass, except that one squashed unit has no predicted class.
+        The scores of the first two images, and of noise in their range (of float inputs up to 1e9
+        times it), must not all lie in [0, 1], nor have the same sum, or sum of exponentials, for
+        every image. Scores that a caller named pass, except that one squashed unit has no
+        predicted class.
 
         Args:
             images: (n, ...) in the model's own dtype.

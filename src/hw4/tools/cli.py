@@ -178,18 +178,18 @@ def _report(options) -> int:
     from hw4.tools import execute
 
     given = options.notebooks
-    paths = _found("folders", given, options.html) if given else sorted(execute.find())
+    paths = _found("folders", given) if given else sorted(execute.find())
     whole = not given or runtime.NOTEBOOKS.resolve() in [place.resolve() for place in given]
     missing = execute.missing() if whole else []
     return _show(paths, options.json, options.csv, options.html, missing=missing)
 
 
-def _found(name: str, places: list[Path], html: Path | None, missing: bool = False) -> list[Path]:
-    from hw4.tools import submission
+def _found(name: str, places: list[Path], missing: bool = False) -> list[Path]:
+    from hw4.tools import pages, submission
 
     paths = submission.find(places, missing=missing)
     # pages of an earlier call are no submission
-    paths = [path for path in paths if path != html]
+    paths = [path for path in paths if not pages.is_report(path)]
     if not paths:
         raise ValueError(
             f"{name} must hold notebooks; got none below {', '.join(map(str, places))}. "
@@ -199,7 +199,7 @@ def _found(name: str, places: list[Path], html: Path | None, missing: bool = Fal
 
 
 def _grade(options) -> int:
-    paths = _found("submissions", options.submissions, options.html, missing=True)
+    paths = _found("submissions", options.submissions, missing=True)
     return _show(
         paths,
         options.json,

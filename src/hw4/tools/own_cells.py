@@ -18,6 +18,8 @@ import re
 import sys
 from collections.abc import Iterable, Iterator
 
+import numpy as np
+
 from hw4.tools.names import COMPREHENSIONS, FUNCTIONS, Cell, cell, name_set, set_apart
 
 # With these a cell changes what it does not name; the second line are methods of models, too.
@@ -29,7 +31,7 @@ POWERS = {
 METHODS = {"eval", "compile"}  # of tables and models, which are no powers
 DUNDERS = {"__init__", "__name__", "__qualname__", "__doc__", "__version__", "__file__", "__len__"}
 KNOWN = sys.stdlib_module_names - {
-    "builtins", "ctypes", "importlib", "inspect", "unittest", "code", "runpy", "pdb", "bdb", "imp",
+    "builtins", "ctypes", "importlib", "inspect", "unittest", "code", "runpy", "pdb", "bdb",
     "cProfile", "profile", "trace", "pkgutil", "zipimport", "pickle", "marshal", "types",
 } | {
     "hw4", "numpy", "pandas", "matplotlib", "seaborn", "plotly", "sklearn", "scipy", "keras",
@@ -40,14 +42,16 @@ KNOWN = sys.stdlib_module_names - {
 # (those of `Claims` last), and functions that change their first argument or lead to such methods.
 TAKING = {"add", "append", "appendleft", "extend", "insert", "put", "setdefault", "update"}
 CHANGING = TAKING | {
-    "__init__", "adapt", "assign", "assign_add", "assign_sub", "clear", "compile", "create_trial",
+    "__init__", "adapt", "apply_gradients", "assign", "assign_add", "assign_sub", "byteswap",
+    "clear", "compile", "create_trial", "difference_update", "intersection_update",
+    "symmetric_difference_update",
     "discard", "end_trial", "fill", "fit", "fit_transform", "itemset", "load_weights",
     "partial_fit", "partition", "pop", "popitem", "popleft", "remove", "resize", "reverse",
     "set_params", "set_weights", "setfield", "setflags", "sort", "train_on_batch", "update_trial",
     "equal", "at_least", "at_most", "corrected", "added", "not_run",
 }  # fmt: skip
 PUTTING = {
-    "copyto", "delitem", "fill_diagonal", "getattr", "heapify", "heappop", "heappush", "iadd",
+    "at", "copyto", "delitem", "fill_diagonal", "getattr", "heapify", "heappop", "heappush", "iadd",
     "insort", "place", "put_along_axis", "putmask", "set_value", "setitem", "shuffle",
 }  # fmt: skip
 # Settings of how things are shown, which anybody may change.
@@ -341,6 +345,9 @@ class _Things:
             if into and _last(node.func) not in self.functions:
                 yield from node.args[:1]
             yield from (part.value for part in node.keywords if part.arg == "out")
+            function = vars(np).get(_last(node.func))
+            if isinstance(function, np.ufunc):
+                yield from node.args[function.nin :]
             if any(part.arg == "inplace" for part in node.keywords):
                 yield getattr(node.func, "value", node.func)
         if not isinstance(node, ast.Name | ast.Attribute | ast.Subscript):

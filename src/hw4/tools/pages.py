@@ -21,6 +21,12 @@ TITLE = "hw4 report"
 RESERVED = re.compile("con|prn|aux|nul|(com|lpt)[0-9]", re.IGNORECASE)
 
 
+def is_report(folder: Path) -> bool:
+    """Say whether a folder holds the pages of an earlier report."""
+    index = folder / "index.html"
+    return index.is_file() and f"<title>{TITLE}".encode() in index.read_bytes()[:2000]
+
+
 class Pages:
     """The HTML report in a folder: one page a notebook and an index.
 
@@ -35,14 +41,11 @@ class Pages:
     """
 
     def __init__(self, folder: Path) -> None:
-        index = folder / "index.html"
-        if folder.is_dir() and any(folder.iterdir()):
-            start = index.read_bytes()[:2000] if index.is_file() else b""
-            if f"<title>{TITLE}".encode() not in start:
-                raise ValueError(
-                    f"folder of the report must be new, empty or an earlier report; got "
-                    f"{visible(folder)}. Name another."
-                )
+        if folder.is_dir() and any(folder.iterdir()) and not is_report(folder):
+            raise ValueError(
+                f"folder of the report must be new, empty or an earlier report; got "
+                f"{visible(folder)}. Name another."
+            )
         self.folder = folder
         announce(folder)
         self._partial = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))

@@ -105,7 +105,8 @@ def find(paths: Iterable[Path], missing: bool = False) -> list[Path]:
     Args:
         paths: files and folders.
         missing: also return the folders that hold other files but, down to their last folder, no
-            notebook. What lies beside a notebook, or in a folder beside it, is no submission.
+            notebook. What lies beside a notebook, or in a folder beside it, is no submission,
+            unless folders beside a loose notebook at the top hold notebooks, too.
 
     Raises:
         FileNotFoundError: a path that does not exist.
@@ -132,6 +133,8 @@ def _below(folder: Path, missing: bool) -> list[Path]:
         others += [Path(place)] if files and not names else []
     above = {parent for path in notebooks for parent in path.parents}
     beside = {path.parent for path in notebooks}
+    if len(beside) > 1:
+        beside.discard(folder)  # which holds submissions in folders, and a loose one
     without = [path for path in others if path not in above and not beside & {*path.parents}]
     # of folders in one another the outermost, but for the one that holds all submissions
     without = [path for path in without if path != folder] or without
