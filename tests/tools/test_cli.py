@@ -67,12 +67,11 @@ def test_an_interruption_is_reported_and_has_its_own_code(monkeypatch, capsys):
 
 def test_a_pipe_that_nobody_reads_is_no_traceback():
     code = "import sys; from hw4.tools.cli import main; sys.exit(main(['report']))"
-    process = subprocess.Popen(
-        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    process.stdout.close()
-    assert process.stderr.read() == ""
-    assert process.wait(60) == 141
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-c", code], **pipes) as process:
+        process.stdout.close()
+        assert process.stderr.read() == ""
+    assert process.returncode == 141
 
 
 def test_a_folder_without_notebooks_is_no_report_without_problems(tmp_path, capsys):
