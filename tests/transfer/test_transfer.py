@@ -478,6 +478,10 @@ SOFTMAX_TAILS = {
         D(1),
         keras.layers.Lambda(lambda z: keras.ops.exp(z) / keras.ops.sum(keras.ops.exp(z), -1, True)),
     ],
+    "a Lambda, frozen": [
+        D(1, trainable=False),
+        keras.layers.Lambda(lambda z: keras.ops.softmax(z)),
+    ],
     "a hundredfold": [D(1), keras.layers.Lambda(lambda z: 100 * keras.ops.softmax(z))],
     "a sigmoid behind": [D(1), keras.layers.Lambda(lambda z: keras.ops.sigmoid(z / z))],
     "a normalisation behind": [D(1), A("softmax"), keras.layers.BatchNormalization()],
@@ -510,6 +514,7 @@ def test_other_heads_pass_the_guard():
     inputs = keras.Input((3,))
     second = keras.Model(inputs, D(2, activation="softmax")(inputs)[:, 1:])
     heads = [D(2, activation="softmax"), D(1), D(1, activation="sigmoid")]
+    heads += [D(1, kernel_initializer="zeros", trainable=False)]
     heads += [D(1, kernel_initializer="zeros"), D(1, kernel_initializer=A_MILLIONTH)]
     models = [keras.Sequential([keras.Input((3,)), head]) for head in heads]
     places = keras.Input((5, 3))

@@ -125,13 +125,14 @@ def _is_constant(layer, model) -> bool:
     rng = np.random.default_rng(0)
     inputs = (scales * rng.normal(size=(8, *source.shape[1:]))).astype("f4")
     rest = keras.Model(source, model.outputs[0])
-    own = [variable.value for variable in rest.trainable_variables]
-    if not own and rest.weights:
-        return False  # frozen: what another training would make of it cannot be tried
-    # A head of zeros is constant, too, until it is trained.
-    drawn = [rng.normal(0, 0.1, variable.shape).astype("f4") for variable in own]
-    for weights in (own, drawn):
-        outputs, _ = rest.stateless_call(weights, rest.non_trainable_variables, inputs)
+    own = rest.trainable_variables, rest.non_trainable_variables
+    # A head of zeros is constant, too, until it is trained, or thawed; a variance is above 0.
+    drawn = [
+        [abs(rng.normal(0, 0.1, v.shape)) if "float" in v.dtype else v.value for v in part]
+        for part in own
+    ]
+    for trainable, frozen in (own, drawn):
+        outputs, _ = rest.stateless_call(trainable, frozen, inputs)
         outputs = keras.ops.convert_to_numpy(outputs)
         if not np.isfinite(outputs).all() or np.ptp(outputs) > 1e-6 * abs(outputs).max():
             return False
