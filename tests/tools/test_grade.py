@@ -6,6 +6,7 @@ import json
 import os
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -735,10 +736,10 @@ def put(folder, *names):
 
 
 def test_a_folder_without_a_notebook_has_a_row(book, save, folder, tmp_path, capsys):
-    put(tmp_path / "submitted", "bob/work.zip", "eve/essay.pdf", "eve/img/a.png", "list.csv")
+    put(tmp_path / "submitted", "bob/mine.zip", "eve/essay.pdf", "eve/img/a.png", "list.csv")
     put(tmp_path / "submitted", "ann/notes.txt", "ann/img/a.png", ".cache/x", "max/.hidden")
     save(book, "ann/q7_grad_cam.ipynb")
-    save(book, "dan/work/q7_grad_cam.ipynb")
+    save(book, "dan/task/q7_grad_cam.ipynb")
     out = tmp_path / "submitted/report"
     call = ["grade", str(tmp_path / "submitted"), "--json", "--reference", str(folder)]
     call += ["--html", str(out), "--csv", str(tmp_path / "out.csv")]
@@ -747,7 +748,7 @@ def test_a_folder_without_a_notebook_has_a_row(book, save, folder, tmp_path, cap
         assert cli.main(call + more) == 1
         found = json.loads(capsys.readouterr().out)["submissions"]
         names = [entry["path"].partition("submitted/")[2] for entry in found]
-        assert names == ["ann/q7_grad_cam.ipynb", "bob", "dan/work/q7_grad_cam.ipynb", "eve"]
+        assert names == ["ann/q7_grad_cam.ipynb", "bob", "dan/task/q7_grad_cam.ipynb", "eve"]
         assert [entry["status"] for entry in found] == ["ok", "unreadable", "ok", "unreadable"]
         (problem,) = found[3]["problems"]
         assert problem["kind"] == "missing notebook"
@@ -756,7 +757,7 @@ def test_a_folder_without_a_notebook_has_a_row(book, save, folder, tmp_path, cap
             tmp_path / "out.csv"
         ).read_text(encoding="utf-8")
         index = (out / "index.html").read_text(encoding="utf-8")
-        assert "expected an .ipynb; found only work.zip" in index
+        assert "expected an .ipynb; found only mine.zip" in index
         assert (out / "bob.html").exists()
 
 
@@ -767,9 +768,13 @@ def test_a_submission_that_is_a_folder_without_a_notebook_has_a_row(folder, tmp_
     assert found["problems"][0]["text"].endswith("only 0.zip, 1.zip, 2.zip, 3.zip, 4.zip, …")
 
 
+def test_what_cannot_be_looked_into_is_no_report():
+    assert not submission.is_report(Path("x" * 300)), "the name is too long for the file system"
+
+
 def test_a_loose_notebook_hides_no_folder_without_one(book, save, folder, tmp_path, capsys):
     call = ["grade", str(tmp_path / "submitted"), "--json", "--reference", str(folder)]
-    put(tmp_path / "submitted", "bob/work.zip")
+    put(tmp_path / "submitted", "bob/mine.zip")
     save(book, "q7_grad_cam.ipynb")
     assert cli.main(call) == 0, "one submission, and a folder of its files"
     save(book, "ann/q7_grad_cam.ipynb")

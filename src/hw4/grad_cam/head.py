@@ -35,6 +35,7 @@ _COPIES = (
 _INCREASING = ("Cast", "Clip", "Exp", "Log", "Log1p", "Log2", "Log10", "Reshape", "Sqrt")
 _ARITHMETIC = ("Add", "Subtract", "Multiply", "Divide", "TrueDivide")
 _SQUASHES = ("softmax", "sigmoid", "sparsemax")
+_KERAS = ("keras", "tensorflow", "jax", "torch")
 #: As the classes of layers and operations are called, in small letters: `Relu6`, `LogSoftmax`.
 _ACTIVATIONS = {name.replace("_", "") for name in dir(keras.activations)}
 WAY_OUT = (
@@ -88,12 +89,9 @@ def _producer(tensor) -> tuple:
     return operation, operation._inbound_nodes[index]
 
 
-BACKENDS = ("keras", "tensorflow", "jax", "torch")
-
-
 def _is_keras(function) -> bool:
     """Whether a function or class is Keras' own, or its backend's."""
-    return (getattr(function, "__module__", None) or "").split(".")[0] in BACKENDS
+    return (getattr(function, "__module__", None) or "").split(".")[0] in _KERAS
 
 
 def _squashes(operation, kinds=_SQUASHES) -> bool:

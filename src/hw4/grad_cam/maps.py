@@ -90,7 +90,7 @@ def integer(name, value, low, high=None) -> int:
 
 
 def plain(name, values) -> np.ndarray:
-    """Numbers as an array; what an array would lose, such as a mask, is refused."""
+    """As `runtime.real`, which a leaf does not import, and from a tensor of any backend, too."""
     if keras.ops.is_tensor(values):
         values = keras.ops.convert_to_numpy(values)
     try:

@@ -185,11 +185,9 @@ def _report(options) -> int:
 
 
 def _found(name: str, places: list[Path], missing: bool = False) -> list[Path]:
-    from hw4.tools import pages, submission
+    from hw4.tools import submission
 
     paths = submission.find(places, missing=missing)
-    # pages of an earlier call are no submission
-    paths = [path for path in paths if not pages.is_report(path)]
     if not paths:
         raise ValueError(
             f"{name} must hold notebooks; got none below {', '.join(map(str, places))}. "

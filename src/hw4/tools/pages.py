@@ -14,17 +14,10 @@ from hw4 import claims, runtime
 from hw4.tools import grade, offline_html
 from hw4.tools.grade import Grade, label
 from hw4.tools.report import rows
-from hw4.tools.submission import Notebook, shortened, visible
+from hw4.tools.submission import REPORT, Notebook, is_report, shortened, visible
 
-TITLE = "hw4 report"
 # No file of Windows is called so, whatever it ends in.
 RESERVED = re.compile("con|prn|aux|nul|(com|lpt)[0-9]", re.IGNORECASE)
-
-
-def is_report(folder: Path) -> bool:
-    """Say whether a folder holds the pages of an earlier report."""
-    index = folder / "index.html"
-    return index.is_file() and f"<title>{TITLE}".encode() in index.read_bytes()[:2000]
 
 
 class Pages:
@@ -91,8 +84,8 @@ class Pages:
 
 def announce(folder: Path) -> None:
     """Replace the index of an earlier report by the word that it is being written."""
-    text = f"<main><h1>{TITLE}</h1><p>Being written since {_now()}; not finished.</p></main>"
-    page = offline_html.document(TITLE, text)
+    text = f"<main><h1>{REPORT}</h1><p>Being written since {_now()}; not finished.</p></main>"
+    page = offline_html.document(REPORT, text)
     try:
         runtime.write_whole(folder / "index.html", page)
     except FileNotFoundError:
@@ -135,7 +128,7 @@ def _index(pages: dict[str, Grade]) -> str:
         _claims(pages, labels),
         "</main>",
     ]
-    return offline_html.document(TITLE, "\n".join(body), _SCRIPT, _STYLE)
+    return offline_html.document(REPORT, "\n".join(body), _SCRIPT, _STYLE)
 
 
 def _shared(paths: list[PurePath]) -> PurePath | None:

@@ -17,6 +17,7 @@ from typing import Any
 
 from hw4 import runtime
 
+REPORT = "hw4 report"  # title of the pages that `report` and `grade` write
 LARGEST = 32 * 2**20  # bytes; the committed notebooks have at most 2 MB
 OUTPUT_TEXTS = {
     "stream": ("name", "text"),
@@ -105,8 +106,9 @@ def find(paths: Iterable[Path], missing: bool = False) -> list[Path]:
     Args:
         paths: files and folders.
         missing: also return the folders that hold other files but, down to their last folder, no
-            notebook. What lies beside a notebook, or in a folder beside it, is no submission,
-            unless folders beside a loose notebook at the top hold notebooks, too.
+            notebook, nor the pages of an earlier report. What lies beside a notebook, or in a
+            folder beside it, is no submission, unless folders beside a loose notebook at the top
+            hold notebooks, too.
 
     Raises:
         FileNotFoundError: a path that does not exist.
@@ -130,7 +132,7 @@ def _below(folder: Path, missing: bool) -> list[Path]:
         # a folder that is called like a notebook is a finding, not a place to look in silently
         names = [name for name in (*files, *folders) if name.lower().endswith(".ipynb")]
         notebooks += [Path(place, name) for name in names]
-        others += [Path(place)] if files and not names else []
+        others += [Path(place)] if files and not names and not is_report(Path(place)) else []
     above = {parent for path in notebooks for parent in path.parents}
     beside = {path.parent for path in notebooks}
     if len(beside) > 1:
@@ -141,6 +143,16 @@ def _below(folder: Path, missing: bool) -> list[Path]:
     outermost = [path for path in without if not {*without} & {*path.parents}]
     found = [*notebooks, *(Path(error.filename) for error in unreadable)]
     return sorted([*found, *(outermost if missing else [])])
+
+
+def is_report(folder: Path) -> bool:
+    """Say whether a folder holds the pages of an earlier report."""
+    index = folder / "index.html"
+    try:
+        # a pipe of that name would wait for ever
+        return os.path.isfile(index) and f"<title>{REPORT}".encode() in index.read_bytes()[:2000]
+    except OSError:
+        return False
 
 
 def _is_hidden(name: str) -> bool:
