@@ -1,6 +1,7 @@
 """The batch-by-batch training of question 6 on tiny data, against bookkeeping done by hand."""
 
 import itertools
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -32,7 +33,9 @@ def test_batches_refuse_an_impossible_size_at_once(size):
 
 
 class Counter:
-    """Stands in for a model: remembers what it was trained on."""
+    """Stands in for a model that has been trained: remembers what it is trained on."""
+
+    optimizer = SimpleNamespace(built=True)
 
     def __init__(self):
         self.seen = []

@@ -145,6 +145,36 @@ def test_fit_equals_keras_on_the_same_order():
     }
 
 
+class Traced(keras.layers.Layer):
+    """Passes on what it gets, and counts how often Python does so while training."""
+
+    count = 0
+
+    def call(self, inputs, training=False):
+        self.count += bool(training)
+        return inputs
+
+
+def fit_whole(model):
+    training.fit(model, *small_problem(), epochs=2, batch_size=16, seed=0)
+
+
+def train_batches(model):
+    stream = training.batches(*small_problem(), 16, seed=0)
+    training.train_until(model, stream, lambda model: 0, checkpoints=[3])
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="PyTorch traces nothing")
+@pytest.mark.parametrize("train", [fit_whole, train_batches])
+@pytest.mark.parametrize("metrics", [[], ["accuracy", "AUC"]])
+def test_the_training_step_is_traced_once(train, metrics):
+    counter = Traced()
+    model = keras.Sequential([keras.layers.Flatten(), counter, keras.layers.Dense(1, "sigmoid")])
+    model.compile("adam", "binary_crossentropy", metrics=metrics)
+    train(model)
+    assert counter.count == 1
+
+
 def test_fit_is_repeatable_and_silent(capfd):
     first, second = run_fit(augmented=True)[0], run_fit(augmented=True)[0]
     for ours, theirs in zip(first.get_weights(), second.get_weights(), strict=True):

@@ -125,6 +125,7 @@ def fit(
             start = time.perf_counter()
             order = rng.permutation(len(images))
             batch = augment(images[order], rng) if augmented else images[order]
+            make_variables(model, batch, targets)
             logs = model.fit(
                 **batched(batch, targets[order], batch_size),
                 initial_epoch=epoch,
@@ -138,6 +139,25 @@ def fit(
                 history.setdefault(name, []).extend(values)
             bar.update()
     return history
+
+
+def make_variables(model, images, targets) -> None:
+    """Make the variables of a compiled model's optimizer and metrics, unless they are there.
+
+    TensorFlow's `tf.function` traces twice what makes variables, and to trace the training step of
+    a small network takes longer than its training. No number changes.
+
+    Args:
+        model: compiled Keras model.
+        images: (n, ...) inputs, of which the first is used.
+        targets: (n, ...) as the model's loss takes them.
+    """
+    if model.optimizer.built:
+        return
+    answer = model(images[:1], training=False)
+    model.optimizer.build(model.trainable_variables)
+    model.compute_metrics(images[:1], targets[:1], answer)
+    model.reset_metrics()
 
 
 def restart(used, new) -> None:
@@ -197,6 +217,7 @@ def train_until(model, batches, measure, *, checkpoints, goal=np.inf) -> dict[in
         raise ValueError(f"checkpoints must be from 1; got {[*checkpoints]}. Measure after a step.")
     history = {}
     for step, (images, labels) in zip(range(1, max(checkpoints) + 1), batches, strict=False):
+        make_variables(model, images, labels)
         model.train_on_batch(images, labels)
         if step in checkpoints:
             history[step] = measure(model)
