@@ -89,12 +89,12 @@ def test_grading_more_takes_no_more_a_notebook(script):
 
 
 def test_heads_beside_whole_networks_and_passes_beside_matrix_products(script):
-    epoch, run = script("transfer").rows(images=32, size=32, rounds=3, names=["VGG16"])
+    epoch, run = script("transfer").rows(images=16, size=32, rounds=3, names=["VGG16"])
     assert (epoch[2], run[2]) == ("end to end", "a matrix product")
     assert script("_results").ratio(epoch) < 0.2
     assert script("_results").ratio(run) > 0.5  # faster would mean fewer multiply-adds
     # the convolutions of VGG16 take 15.3466 G at 224 pixels, as published
-    assert f", {32 * 15.3466 / 7**2:.1f} G multiply-adds" in run[0]
+    assert f", {16 * 15.3466 / 7**2:.1f} G multiply-adds" in run[0]
 
 
 def test_a_head_that_learns_otherwise_is_refused_before_any_time_is_taken(script, monkeypatch):

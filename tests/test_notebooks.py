@@ -182,7 +182,7 @@ def test_nbval_sees_an_invented_table(tmp_path):
         cell = nbformat.v4.new_code_cell(source, execution_count=1, outputs=[output])
         nbformat.write(nbformat.v4.new_notebook(cells=[cell]), tmp_path / f"{name}.ipynb")
     shutil.copy(NOTEBOOKS / "conftest.py", tmp_path)
-    command = [sys.executable, "-m", "pytest", "--nbval", "-rpf", "-p", "no:cacheprovider"]
+    command = [sys.executable, "-m", "pytest", "-p", "hw4.tools", "--nbval", "-rpf"]
     done = subprocess.run([*command, tmp_path], capture_output=True, text=True, cwd=tmp_path)
     said = re.findall(r"(PASSED|FAILED) (\w+)\.ipynb", done.stdout)
     assert sorted(said) == [("FAILED", "invented"), ("PASSED", "honest")], done.stdout

@@ -110,7 +110,6 @@ def test_a_closed_output_is_no_traceback():
         ["shapes", "gap", "--input", "{}"],
         ["shapes", "gap", "--input", "8", "--convention", "{}"],
         ["tune", "--trials", "{}"],
-        ["tune", "--scheduler", "{}"],
     ],
 )
 def test_a_word_of_ten_million_signs_is_not_repeated_whole(arguments, capsys):

@@ -150,7 +150,7 @@ def test_nobodys_start_up_files_are_run(tmp_path, console, monkeypatch):
 
 
 def test_two_runs_at_once_read_whole_files(tmp_path):
-    source = save(tmp_path, "works.ipynb", "print('x' * 100_000)")
+    source = save(tmp_path, "works.ipynb", "print(('x' * 99 + '\\n') * 1000)")
     code = f"""if True:
         import pathlib, sys
         from rich.console import Console

@@ -35,6 +35,11 @@ def classifiers():
     return {name: transfer.build_classifier(name, "random", size=SIZE) for name in NAMES}
 
 
+def outputs(model, inputs, training=False):
+    """What `predict` gives, without the seconds that it takes to trace a network."""
+    return keras.ops.convert_to_numpy(model(inputs, training=training))
+
+
 # --- networks --------------------------------------------------------------------------------
 
 
@@ -61,15 +66,13 @@ def test_the_graph_is_flat_and_frozen_and_names_its_last_convolution(classifiers
 
 
 @pytest.mark.parametrize("name", ["VGG16", "ResNet50"])
-def test_a_frozen_network_is_bit_identical_after_training(name):
-    model = transfer.build_classifier(name, "random", size=SIZE, seed=3)
+def test_a_frozen_network_is_bit_identical_after_training(classifiers, name):
+    model = classifiers[name]
     frozen = [w for layer in model.layers for w in layer.weights if layer.name not in _HEAD]
     before = [keras.ops.convert_to_numpy(weight).copy() for weight in frozen]
     x = np.random.default_rng(0).normal(0, 60, (8, SIZE, SIZE, 3)).astype("float32")
-    inference = keras.ops.convert_to_numpy(model(x, training=False))
-    training = keras.ops.convert_to_numpy(model(x, training=True))
-    assert (inference == training).all()
-    model.compile("adam", "binary_crossentropy")
+    assert (outputs(model, x) == outputs(model, x, training=True)).all()
+    model.compile("adam", "binary_crossentropy", run_eagerly=True)
     model.fit(x, np.arange(8)[:, None] % 2, epochs=1, verbose=0)
     after = [keras.ops.convert_to_numpy(weight) for weight in frozen]
     assert all((a == b).all() for a, b in zip(before, after, strict=True))
@@ -104,7 +107,7 @@ def test_tuning_the_last_block_changes_it_and_the_head_and_nothing_else(data, na
     model = transfer.build_classifier(name, weights, size=SIZE)
     before = {layer.name: layer.get_weights() for layer in model.layers if layer.weights}
     before_block, after = transfer.split_at_last_block(model, name)
-    maps = before_block.predict(weights.preprocess(data.images(SIZE, np.arange(12))), verbose=0)
+    maps = outputs(before_block, weights.preprocess(data.images(SIZE, np.arange(12))))
     options = {"epochs": 1, "batch_size": 6, "learning_rate": 0.01}
     history = transfer.fine_tune(after, maps, data.labels[:12], **options)
     changed = {
@@ -126,10 +129,10 @@ def test_tuning_behind_the_cut_is_tuning_the_whole_network(data):
     cut, whole = (transfer.build_classifier("VGG16", weights, size=SIZE) for _ in range(2))
     images = weights.preprocess(data.images(SIZE, train))
     before, after = transfer.split_at_last_block(cut, "VGG16")
-    maps = before.predict(images, verbose=0)
+    maps = outputs(before, images)
     transfer.fine_tune(after, maps, data.labels[train], epochs=1, learning_rate=1e-3)
     transfer.unfreeze_last_block(whole, "VGG16")
-    whole.compile(keras.optimizers.Adam(1e-3), "binary_crossentropy")
+    whole.compile(keras.optimizers.Adam(1e-3), "binary_crossentropy", run_eagerly=True)
     whole.train_on_batch(images, data.labels[train].astype("f4")[:, None])
     for name in ("block5_conv1", "block5_conv3", "output"):
         a, b = (model.get_layer(name).get_weights()[0] for model in (cut, whole))
@@ -141,8 +144,8 @@ def test_batch_norm_folds_into_the_convolution_before_it():
     whole = transfer.build_classifier("ResNet50", size=SIZE)
     without = folded(whole)
     images = np.random.default_rng(0).uniform(-120, 150, (4, SIZE, SIZE, 3)).astype("f4")
-    expected = whole.predict(images, verbose=0)
-    np.testing.assert_allclose(without.predict(images, verbose=0), expected, atol=1e-4)
+    expected = outputs(whole, images)
+    np.testing.assert_allclose(outputs(without, images), expected, atol=1e-4)
     assert np.ptp(expected) > 1e-3
     norm = keras.layers.BatchNormalization
     assert sum(isinstance(layer, norm) for layer in whole.layers) == 53
@@ -163,7 +166,7 @@ def test_heads_trained_one_after_another_know_nothing_of_each_other():
     for a, b in zip(alone.get_weights(), head.get_weights(), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-5)
     assert [len(history[name]) for name in ("loss", "accuracy", "seconds")] == [3, 3, 3]
-    expected = head.predict(values, verbose=0)[:, 0]
+    expected = outputs(head, values)[:, 0]
     np.testing.assert_allclose(transfer.probabilities(head, values), expected, atol=1e-6)
 
 
@@ -224,14 +227,13 @@ def test_guards_of_preprocessing(mode):
 
 
 @pytest.mark.parametrize("name", ["VGG16", "ResNet50"])
-def test_features_equal_the_frozen_network_end_to_end(data, cache, name):
+def test_features_equal_the_frozen_network_end_to_end(data, cache, classifiers, name):
     found = transfer.extract_features(name, data, weights="random", size=SIZE, cache=cache)
     head, _ = transfer.fit_head(*found.take(np.arange(20)), epochs=2, seed=1)
-    whole = transfer.build_classifier(name, "random", size=SIZE)
+    whole = classifiers[name]
     transfer.transplant(head, whole)
     inputs = preprocessing.caffe(data.images(SIZE))
-    end_to_end = whole.predict(inputs, verbose=0)
-    np.testing.assert_allclose(head.predict(found.values, verbose=0), end_to_end, atol=1e-4)
+    np.testing.assert_allclose(outputs(head, found.values), outputs(whole, inputs), atol=1e-4)
     if name == "ResNet50":
         return
     other = transfer.BACKBONES[name].build(
@@ -240,7 +242,7 @@ def test_features_equal_the_frozen_network_end_to_end(data, cache, name):
     other.set_weights(
         [w for layer in whole.layers if layer.name not in _HEAD for w in layer.get_weights()]
     )
-    np.testing.assert_allclose(found.values, other.predict(inputs, verbose=0), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(found.values, outputs(other, inputs), rtol=1e-4, atol=1e-4)
     assert (found.labels == data.labels).all()
 
 
@@ -690,7 +692,7 @@ def test_weights_from_a_file_run_end_to_end(compared, data):
     assert (found.y_true == data.labels[test]).all()
     transfer.transplant(found.network, saved)
     inputs = preprocessing.caffe(data.images(SIZE, test))
-    np.testing.assert_allclose(saved.predict(inputs, verbose=0)[:, 0], found.y_prob, atol=1e-4)
+    np.testing.assert_allclose(outputs(saved, inputs)[:, 0], found.y_prob, atol=1e-4)
 
 
 def test_the_small_network_is_scored_on_the_same_images(compared, data):
@@ -770,8 +772,8 @@ def test_the_control_does_not_see_the_exposure():
     images = np.random.default_rng(0).uniform(0, 255, (4, 16, 16, 1)).astype("float32")
     darker = images * np.array([0.3, 0.5, 0.7, 0.9]).reshape(4, 1, 1, 1) + 20
     np.testing.assert_allclose(
-        model.predict(images, verbose=0),
-        model.predict(darker.astype("float32"), verbose=0),
+        outputs(model, images),
+        outputs(model, darker.astype("float32")),
         atol=1e-3,
     )
 

@@ -137,7 +137,7 @@ def test_arrays_of_another_network_are_refused_by_name(models, tmp_path):
 
 def test_embedded_resnet50_sees_fractures_and_1_255_blinds_it(tmp_path):
     """Behaviour, not numbers: the embedded weights carry what ImageNet taught."""
-    folder = radiographs.write_phantom(tmp_path / "phantom", 240, 7, size=96, finest=1.0)
+    folder = radiographs.write_phantom(tmp_path / "phantom", 160, 7, size=96, finest=1.0)
     data = radiographs.load(folder)
     train, test = data.split()
     scores = {}

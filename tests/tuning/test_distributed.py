@@ -217,6 +217,11 @@ def test_senseless_options_are_refused(more, message, tmp_path, monkeypatch):
     assert not (tmp_path / "search").exists()
 
 
+def test_a_scheduler_of_ten_million_signs_is_not_repeated_whole(capsys):
+    assert cli.main(["tune", "--scheduler", "k" * 10**7]) == 2
+    assert len(capsys.readouterr().err) < 4000
+
+
 def test_a_scheduler_that_does_not_answer_is_one_line(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(tune, "PATIENCE", 0.5)
     assert cli.main(arguments(tmp_path / "search", "--scheduler", "tcp://127.0.0.1:9")) == 1

@@ -168,20 +168,44 @@ def test_unknown_optimizer_is_refused():
         tuning.build_model(LARGEST | {"conv_layers": 1, "filters_1": 16, "optimizer": "lion"})
 
 
-def test_the_reported_space_by_really_building_500_points():
+@functools.cache
+def keras_layer(kind, *arguments):
+    return getattr(keras.layers, kind)(*arguments)
+
+
+def keras_shape(values):
+    """Return the output shape of a reported choice by the rules of Keras' layers, or raise."""
+    shape = (None, *space.INPUT_SHAPE)
+    for i in reported.each(values["conv_layers"]):
+        shape = keras_layer("Conv2D", values[f"filters_{i}"], 3).compute_output_shape(shape)
+        shape = keras_layer("MaxPooling2D", 2).compute_output_shape(shape)
+    shape = keras_layer("Flatten").compute_output_shape(shape)
+    for i in reported.each(values["dense_layers"]):
+        shape = keras_layer("Dense", values[f"neurons_{i}"]).compute_output_shape(shape)
+    return shape
+
+
+def succeeds(function, *arguments, **options):
+    try:
+        function(*arguments, **options)
+    except ValueError:
+        return False
+    return True
+
+
+def test_500_reported_points_by_keras_own_shapes_and_one_of_each_depth_by_building_it():
     rng = np.random.default_rng(1)
-    verdicts = []
+    verdicts, built = [], {}
     for _ in range(500):
         values = reported.sample(rng)
-        try:
-            reported.build(values, initializer="zeros")
-            built = True
-        except ValueError:
-            built = False
-        assert built == (reported.obstacle(values) is None), values
-        verdicts.append(built)
-        if len(verdicts) % 50 == 0:
-            keras.backend.clear_session()
+        fits = reported.obstacle(values) is None
+        assert succeeds(keras_shape, values) == fits, values
+        depth = values["conv_layers"], values["dense_layers"]
+        if depth not in built:
+            built[depth] = succeeds(reported.build, values, initializer="zeros")
+        assert built[depth] == fits, values
+        verdicts.append(fits)
+    assert len(built) == 25
     assert 0.5 < np.mean(verdicts) < 0.7
 
 

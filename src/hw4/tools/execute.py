@@ -24,11 +24,6 @@ ORDER = (
     "q2_transfer_learning",
     "q1_keras_tuner",
 )
-# The schemas of nbformat ask for no IRI, whose grammar takes 2 s to build at every import.
-KERNEL = (
-    "import sys; sys.modules['rfc3987_syntax'] = None; "
-    "from hw4.tools.kernel import main; sys.exit(main())"
-)
 
 
 def find(names: list[str] | None = None) -> list[Path]:
@@ -85,7 +80,7 @@ def environment(most: int) -> dict[str, str]:
 
 def command(source: Path, target: Path, *options: str) -> list[str]:
     """Return the command line of a process that executes one notebook (`kernel`)."""
-    return [sys.executable, "-c", KERNEL, str(source), str(target), *options]
+    return [sys.executable, "-m", "hw4.tools.kernel", str(source), str(target), *options]
 
 
 def run_all(

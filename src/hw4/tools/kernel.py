@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import signal
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -154,3 +155,7 @@ def _announcer(notebook: nbformat.NotebookNode) -> Callable:
         say(cell=code.index(cell_index) + 1, of=len(code))
 
     return announce
+
+
+if __name__ == "__main__":
+    sys.exit(main())
