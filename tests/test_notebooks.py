@@ -168,7 +168,6 @@ def test_nbval_compares_optional_claims_by_their_ids(comparable):
 
 
 INVENTED = """
-import nbformat
 from IPython.display import display
 display({{"{mime}": {document}, "text/plain": "claims"}}, raw=True)
 """
