@@ -183,8 +183,13 @@ def test_fit_is_repeatable_and_silent(capfd):
 
 
 def test_fit_reports_validation():
-    _, history = run_fit(validation=small_problem())
-    assert len(history["val_accuracy"]) == 3
+    images, targets = (part[:50] for part in small_problem())  # the last batch is smaller
+    model, history = run_fit(validation=(images, targets))
+    assert len(history["val_accuracy"]) == len(history["val_loss"]) == 3
+    outputs = model.predict(images, verbose=0)
+    assert history["val_accuracy"][-1] == pytest.approx(np.mean((outputs > 0.5) == targets))
+    likelihoods = np.where(targets == 1, outputs, 1 - outputs)
+    assert history["val_loss"][-1] == pytest.approx(-np.log(likelihoods).mean(), rel=1e-5)
 
 
 @pytest.mark.parametrize(

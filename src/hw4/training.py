@@ -131,9 +131,13 @@ def fit(
                 initial_epoch=epoch,
                 epochs=epoch + 1,
                 shuffle=False,
-                validation_data=validation,
                 verbose=0,
             ).history
+            if validation:
+                # `fit` would evaluate, too, over arrays, with the autotuning that `batched` avoids
+                options = {"verbose": 0, "return_dict": True}
+                scores = model.evaluate(**batched(*validation, batch_size), **options)
+                logs |= {f"val_{name}": [value] for name, value in scores.items()}
             logs["seconds"] = [time.perf_counter() - start]
             for name, values in logs.items():
                 history.setdefault(name, []).extend(values)

@@ -721,15 +721,23 @@ def test_folds_test_every_image_once_and_keep_patients_together(data):
     assert sorted(tested) == list(range(len(data)))
 
 
+def test_folds_of_some_images_leave_the_others_alone(data):
+    some = np.flatnonzero(data.labels == 1)[::2]
+    parts = list(transfer.folds(data, 2, seed=2, index=some))
+    assert sorted(np.concatenate([test for _, test in parts])) == some.tolist()
+    assert all(sorted([*train, *test]) == some.tolist() for train, test in parts)
+
+
 def test_every_preprocessing_gets_its_own_features_and_the_same_test_images(data, cache):
-    train, test = data.split()
+    splits = list(transfer.folds(data, 2, seed=2, index=range(8)))
     options = {"size": SIZE, "epochs": 1, "cache": cache}
-    found = transfer.compare_preprocessing("ResNet50", data, train[:6], test[:4], **options)
+    found = transfer.compare_preprocessing("ResNet50", data, splits, **options)
     assert list(found) == ["right", "1/255", "the other network's", "twice"]
     modes = [result.weights.removeprefix("imagenet (Keras), 8 bits, ") for result in found.values()]
     assert modes == ["caffe", "1/255", "torch", "caffe twice"]
+    tested = np.concatenate([test for _, test in splits])
     for result in found.values():
-        assert (result.patients == data.patients[test[:4]]).all()
+        assert (result.patients == data.patients[tested]).all()
     assert len({result.y_prob.tobytes() for result in found.values()}) == 4
 
 

@@ -15,7 +15,7 @@ from hw4.transfer.backbones import BACKBONES, known
 from hw4.transfer.features import extract_features
 from hw4.transfer.fitting import fit_head, fit_small_cnn, probabilities, read_grey
 from hw4.transfer.networks import SMALL_CNN, small_cnn
-from hw4.transfer.scores import Result
+from hw4.transfer.scores import Result, pooled
 from hw4.transfer.weights import find
 
 
@@ -65,44 +65,44 @@ def compare(
 def compare_preprocessing(
     name: str,
     data,
-    train,
-    test,
+    splits,
     *,
     size: int = 224,
     epochs: int = 20,
     seed: int = 7,
     cache: str | Path | None = None,
 ) -> dict[str, Result]:
-    """Train and test a head behind each preprocessing: the weights' own, and three wrong ones.
+    """Train and test heads behind each preprocessing: the weights' own, and three wrong ones.
 
     Args:
         name: `VGG16` or `ResNet50`, on its embedded weights.
         data: Radiographs.
-        train: positions of the training images.
-        test: positions of the test images.
+        splits: (train, test) positions with disjoint test patients, as from `folds`.
         size: height and width of the images.
         epochs: of the heads.
         seed: of heads and orders.
         cache: folder of the feature cache; `build/features` by default.
 
     Returns:
-        `right`, `1/255`, `the other network's` and `twice` to a result each.
+        `right`, `1/255`, `the other network's` and `twice` to a result each, pooled over splits.
     """
-    _check_apart(train, test)
-    found, index = find(name), np.union1d(train, test)
+    splits = list(splits)
+    for parts in splits:
+        _check_apart(*parts)
+    found, index = find(name), np.unique(np.concatenate([part for both in splits for part in both]))
     own, other = found.preprocessing, {"caffe": "torch", "torch": "caffe"}[found.preprocessing]
     modes = {"right": own, "1/255": "1/255", "the other network's": other, "twice": f"{own} twice"}
     results = {}
     for title, mode in modes.items():
         options = {"weights": found, "size": size, "preprocessing": mode, "on_purpose": True}
         features = extract_features(name, data, **options, index=index, cache=cache)
-        weights = f"{found.name}, {mode}"
-        results[title] = _run(name, weights, features, data, train, test, epochs, seed, False)
+        made = name, f"{found.name}, {mode}", features, data
+        results[title] = pooled([_run(*made, *parts, epochs, seed, False) for parts in splits])
     return results
 
 
 def from_scratch(
-    data, train, test, *, size: int = 96, epochs: int = 7, seed: int = 7, curves: bool = True
+    data, train, test, *, size: int = 96, epochs: int = 6, seed: int = 7, curves: bool = True
 ) -> Result:
     """Train the small network on the training images, and score it on the test images."""
     _check_apart(train, test)
@@ -117,13 +117,18 @@ def from_scratch(
     return _score(model, history, fitted, held, patients, data, parameters, **made)
 
 
-def folds(data, count: int = 5, seed: int = 7) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def folds(
+    data, count: int = 5, seed: int = 7, index=None
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield (train, test) positions of `count` splits by patient, in which all are tested once.
 
     scikit-learn's StratifiedGroupKFold: whole patients, and classes as evenly as they allow.
+    `index` are the positions to split, all by default.
     """
+    index = data.positions(index)
     splitter = StratifiedGroupKFold(count, shuffle=True, random_state=seed)
-    yield from splitter.split(data.labels, data.labels, data.patients)
+    for parts in splitter.split(index, data.labels[index], data.patients[index]):
+        yield tuple(index[part] for part in parts)
 
 
 def explain(results: list[Result]) -> str:

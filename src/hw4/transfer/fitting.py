@@ -45,7 +45,7 @@ def _traced_head(channels: int, learning_rate: float) -> keras.Model:
 
 
 def fit_small_cnn(
-    model, fitted, held=None, *, epochs: int = 10, seed: int = 7, batch_size: int = 32
+    model, fitted, held=None, *, epochs: int = 10, seed: int = 7, batch_size: int = 25
 ) -> History:
     """Train it on images and labels with Adam and a one-cycle schedule; return the history.
 
