@@ -174,6 +174,21 @@ def test_a_verdict_that_depends_on_the_seed_is_named(script, tmp_path, capsys):
     assert missing.count(",") + 1 == 7 * 5 - 2
 
 
+def test_phases_and_notebooks_are_timed(script, monkeypatch, tmp_path):
+    pipeline = script("pipeline")
+    busy = "import time\nend = time.process_time() + 1\nwhile time.process_time() < end: pass"
+    command = f"import sys\n{busy}\nraise SystemExit(len(sys.argv))"
+    monkeypatch.setattr(pipeline, "HW4", (sys.executable, "-c", command))
+    for name, seconds in (("q5_b", 61.2), ("q5_a", 190)):
+        book = nbformat.v4.new_notebook(metadata={"hw4": {"seconds": seconds}})
+        nbformat.write(book, tmp_path / f"{name}.ipynb")
+    lint, *run = pipeline.rows(["lint", "run"], tmp_path)
+    assert (lint[0], lint[3]) == ("hw4 test lint", "3")
+    assert 1 <= int(lint[2]) <= int(lint[1]) + 1
+    assert [(row[0], row[3]) for row in run] == [("hw4 run", "2"), ("q5_a", ""), ("q5_b", "")]
+    assert [row[1] for row in run[1:]] == ["190", "61"]
+
+
 def test_runs_that_failed_or_are_of_old_cells_have_a_row_that_says_so(script, tmp_path):
     verdicts, source = script("verdicts"), ROOT / "notebooks/q5_conv_shapes.ipynb"
     committed = nbformat.read(source, as_version=4)
