@@ -1,7 +1,7 @@
 """Training that several questions share: schedule, augmentation, fits, a model used again."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import cv2
 import keras
@@ -96,7 +96,7 @@ def fit(
     epochs: int,
     batch_size: int,
     seed: int,
-    augmented: bool = False,
+    augmented: bool | Mapping[str, float] = False,
     validation: tuple | None = None,
     label: str = "training",
 ) -> dict[str, list[float]]:
@@ -111,7 +111,7 @@ def fit(
         epochs: passes over the data.
         batch_size: images a step.
         seed: of the order and of the augmentation.
-        augmented: whether every epoch sees freshly augmented images.
+        augmented: whether every epoch sees freshly augmented images; options of `augment`.
         validation: images and targets to evaluate after each epoch.
         label: text of the progress bar.
 
@@ -119,12 +119,14 @@ def fit(
         One list an epoch for each metric, plus `seconds`.
     """
     rng = np.random.default_rng(seed)
+    if isinstance(augmented, bool):
+        augmented = {} if augmented else None
     history: dict[str, list[float]] = {}
     with tqdm(total=epochs, desc=label, unit="epoch", leave=False, disable=not watched()) as bar:
         for epoch in range(epochs):
             start = time.perf_counter()
             order = rng.permutation(len(images))
-            batch = augment(images[order], rng) if augmented else images[order]
+            batch = images[order] if augmented is None else augment(images[order], rng, **augmented)
             make_variables(model, batch, targets)
             logs = model.fit(
                 **batched(batch, targets[order], batch_size),
