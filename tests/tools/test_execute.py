@@ -56,6 +56,11 @@ def test_failures_do_not_stop_the_rest(tmp_path, console, capfd):
     assert "without encryption" not in capfd.readouterr().err
 
 
+def test_no_grammar_is_built_before_notebooks_are_read():
+    assert "jsonschema" in sys.modules
+    assert sys.modules["rfc3987_syntax"] is None
+
+
 def test_a_failed_notebook_never_replaces_its_source(tmp_path, console):
     source = save(tmp_path, "fails.ipynb", "1 / 0")
     before = source.read_bytes()
