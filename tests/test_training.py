@@ -164,7 +164,7 @@ def train_batches(model):
     training.train_until(model, stream, lambda model: 0, checkpoints=[3])
 
 
-@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="PyTorch traces nothing")
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="only TensorFlow traces twice")
 @pytest.mark.parametrize("train", [fit_whole, train_batches])
 @pytest.mark.parametrize("metrics", [[], ["accuracy", "AUC"]])
 def test_the_training_step_is_traced_once(train, metrics):
@@ -173,6 +173,24 @@ def test_the_training_step_is_traced_once(train, metrics):
     model.compile("adam", "binary_crossentropy", metrics=metrics)
     train(model)
     assert counter.count == 1
+
+
+def test_a_restarted_model_shares_nothing_with_the_new_one():
+    def build():
+        shape = keras.Input((4, 4, 1))
+        kinds = keras.layers
+        stack = [shape, kinds.Flatten(), kinds.Dropout(0.5), kinds.Dense(1, "sigmoid")]
+        model = keras.Sequential(stack)
+        model.compile("adam", "binary_crossentropy")
+        return model
+
+    used, new = build(), build()
+    fit_whole(used)
+    before = [np.array(variable) for variable in new.variables]
+    training.restart(used, new)
+    fit_whole(used)
+    for variable, value in zip(new.variables, before, strict=True):
+        assert np.array_equal(variable, value)
 
 
 def test_fit_is_repeatable_and_silent(capfd):

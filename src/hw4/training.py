@@ -177,7 +177,7 @@ def restart(used, new) -> None:
         new: model of the same layers; it need not be compiled.
     """
     for old, fresh in zip(used.variables, new.variables, strict=True):
-        old.assign(fresh)
+        old.assign(keras.ops.copy(fresh))  # JAX's training takes the arrays that it is given
     for variable in used.optimizer.variables:
         if variable.name != "learning_rate":
             variable.assign(np.zeros(variable.shape))
