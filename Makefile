@@ -44,7 +44,7 @@ weights: ready  ## fetch the official float32 ImageNet weights (an option)
 	@$(BIN)/python -m hw4.transfer.weights
 
 bench: ready  ## run the side-by-side measurements
-	@for script in $(filter-out %/verdicts.py,$(wildcard benchmarks/[a-z]*.py)); do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+	@for script in $(filter-out %/verdicts.py %/pipeline.py,$(wildcard benchmarks/[a-z]*.py)); do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
 verdicts: ready  ## every verdict again for other seeds and installed backends (hours)
 	@$(BIN)/python benchmarks/verdicts.py

@@ -35,7 +35,7 @@ def test_batches_refuse_an_impossible_size_at_once(size):
 class Counter:
     """Stands in for a model that has been trained: remembers what it is trained on."""
 
-    optimizer = SimpleNamespace(built=True)
+    compiled, optimizer = True, SimpleNamespace(built=True)
 
     def __init__(self):
         self.seen = []

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from hw4 import training
+from hw4.recurrent import Trainer
 
 
 def one_cycle_by_hand(step, peak, steps, warm_up):
@@ -159,17 +160,24 @@ def fit_whole(model):
     training.fit(model, *small_problem(), epochs=2, batch_size=16, seed=0)
 
 
+def train_again(model):
+    Trainer(lambda: model)(*small_problem(), seed=0, epochs=2)
+
+
 def train_batches(model):
     stream = training.batches(*small_problem(), 16, seed=0)
     training.train_until(model, stream, lambda model: 0, checkpoints=[3])
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="only TensorFlow traces twice")
-@pytest.mark.parametrize("train", [fit_whole, train_batches])
+@pytest.mark.parametrize("train", [fit_whole, train_again, train_batches])
 @pytest.mark.parametrize("metrics", [[], ["accuracy", "AUC"]])
+@pytest.mark.filterwarnings("error")
 def test_the_training_step_is_traced_once(train, metrics):
-    counter = Traced()
-    model = keras.Sequential([keras.layers.Flatten(), counter, keras.layers.Dense(1, "sigmoid")])
+    counter, inputs = Traced(), keras.Input((4, 4, 1))
+    stack = keras.Sequential([keras.layers.Flatten(), counter, keras.layers.Dense(1, "sigmoid")])
+    model = keras.Model([inputs], stack(inputs))
+    counter.count = 0
     model.compile("adam", "binary_crossentropy", metrics=metrics)
     train(model)
     assert counter.count == 1
@@ -191,6 +199,19 @@ def test_a_restarted_model_shares_nothing_with_the_new_one():
     fit_whole(used)
     for variable, value in zip(new.variables, before, strict=True):
         assert np.array_equal(variable, value)
+
+
+def test_a_model_that_was_not_compiled_is_refused_by_keras():
+    with pytest.raises(ValueError, match=r"call `compile\(\)`"):
+        fit_whole(keras.Sequential([keras.layers.Dense(1)]))
+
+
+def test_fit_hands_options_to_the_augmentation(monkeypatch):
+    given = []
+    monkeypatch.setattr(training, "augment", lambda x, rng, **more: given.append(more) or x)
+    run_fit(augmented={"shift": 1.0})
+    run_fit(augmented=True)
+    assert given == [{"shift": 1.0}] * 3 + [{}] * 3
 
 
 def test_fit_is_repeatable_and_silent(capfd):

@@ -1,6 +1,7 @@
 """Training that several questions share: schedule, augmentation, fits, a model used again."""
 
 import time
+import warnings
 from collections.abc import Iterator, Mapping
 
 import cv2
@@ -111,7 +112,7 @@ def fit(
         epochs: passes over the data.
         batch_size: images a step.
         seed: of the order and of the augmentation.
-        augmented: whether every epoch sees freshly augmented images; options of `augment`.
+        augmented: whether every epoch sees freshly augmented images, or the options of `augment`.
         validation: images and targets to evaluate after each epoch.
         label: text of the progress bar.
 
@@ -158,9 +159,12 @@ def make_variables(model, images, targets) -> None:
         images: (n, ...) inputs, of which the first is used.
         targets: (n, ...) as the model's loss takes them.
     """
-    if model.optimizer.built:
+    if not model.compiled or model.optimizer.built:  # Keras' own error names the remedy
         return
-    answer = model(images[:1], training=False)
+    with warnings.catch_warnings():
+        # a model of a list of one input, which `fit` feeds without a word
+        warnings.filterwarnings("ignore", "The structure of `inputs`")
+        answer = model(images[:1], training=False)
     model.optimizer.build(model.trainable_variables)
     model.compute_metrics(images[:1], targets[:1], answer)
     model.reset_metrics()

@@ -124,8 +124,9 @@ class Plan:
 class BestOfDraws(oracles.BayesianOptimizationOracle):
     """Keras Tuner's Gaussian process and its criterion, mean + beta deviations, at random points.
 
-    Keras Tuner climbs the criterion 50 times, which takes seconds a proposal; the best of 200 draws
-    takes milliseconds. A running trial counts as the worst so far, so that others keep away.
+    Keras Tuner climbs the criterion 50 times, which takes tenths of a second and more a proposal;
+    the best of 200 draws takes milliseconds. A running trial counts as the worst so far, so that
+    others keep away.
     """
 
     def populate_space(self, trial_id: str) -> dict:
