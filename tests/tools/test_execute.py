@@ -154,8 +154,18 @@ def test_nobodys_start_up_files_are_run(tmp_path, console, monkeypatch):
     assert "IPython" not in console.file.getvalue()
 
 
+def test_text_stays_where_it_was_printed(tmp_path, console):
+    shows = "print('a', flush=True)\ndisplay(1)\nprint('b', flush=True)\nprint('c', flush=True)"
+    source = save(tmp_path, "shows.ipynb", shows)
+    assert execute.run_all([source], tmp_path / "out", console) == {}
+    outputs = submission.read(tmp_path / "out/shows.ipynb").code[0].outputs
+    kinds = [output["output_type"] for output in outputs]
+    assert kinds == ["stream", "display_data", "stream"]
+    assert [submission.joined(outputs[i]["text"]) for i in (0, 2)] == ["a\n", "b\nc\n"]
+
+
 def test_two_runs_at_once_read_whole_files(tmp_path):
-    source = save(tmp_path, "works.ipynb", "print(('x' * 99 + '\\n') * 1000)")
+    source = save(tmp_path, "works.ipynb", "print('x' * 300_000)")
     code = f"""if True:
         import pathlib, sys
         from rich.console import Console

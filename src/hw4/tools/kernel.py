@@ -7,13 +7,14 @@ the kernel.
 import argparse
 import asyncio
 import contextlib
+import itertools
 import json
 import os
 import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import nbformat
@@ -84,8 +85,24 @@ def _execute(options: argparse.Namespace, start: float) -> tuple[str | None, boo
     if not in_place:
         # a committed notebook must not differ with every run
         notebook.metadata["hw4"] = {"seconds": round(time.perf_counter() - start, 1)}
+    for cell in notebook.cells:
+        if "outputs" in cell:
+            cell.outputs = list(_joined(cell.outputs))
     runtime.write_whole(target, nbformat.writes(notebook) + "\n")
     return problem, True
+
+
+def _joined(outputs: list[nbformat.NotebookNode]) -> Iterator[nbformat.NotebookNode]:
+    """Keep as one text what came in several messages.
+
+    nbclient's `coalesce_streams` needs hours for a line of a million signs (its search for carriage
+    returns is quadratic), in which no time limit stops it, and moves text before a figure.
+    """
+    for _, group in itertools.groupby(outputs, key=lambda output: output.get("name", id(output))):
+        first, *others = group
+        if others:
+            first.text += "".join(output.text for output in others)
+        yield first
 
 
 def _run(
@@ -121,7 +138,6 @@ def _run(
         startup_timeout=300,
         kernel_name="python3",
         record_timing=False,
-        coalesce_streams=True,
         config=_kernel_config(sockets),
         resources={"metadata": {"path": str(folder)}},
         shutdown_kernel="immediate",
