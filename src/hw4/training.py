@@ -122,13 +122,14 @@ def fit(
     rng = np.random.default_rng(seed)
     if isinstance(augmented, bool):
         augmented = {} if augmented else None
+    held_out = validation and batched(*validation, batch_size)
+    make_variables(model, images, targets)
     history: dict[str, list[float]] = {}
     with tqdm(total=epochs, desc=label, unit="epoch", leave=False, disable=not watched()) as bar:
         for epoch in range(epochs):
             start = time.perf_counter()
             order = rng.permutation(len(images))
             batch = images[order] if augmented is None else augment(images[order], rng, **augmented)
-            make_variables(model, batch, targets)
             logs = model.fit(
                 **batched(batch, targets[order], batch_size),
                 initial_epoch=epoch,
@@ -136,10 +137,9 @@ def fit(
                 shuffle=False,
                 verbose=0,
             ).history
-            if validation:
+            if held_out:
                 # `fit` would evaluate, too, over arrays, with the autotuning that `batched` avoids
-                options = {"verbose": 0, "return_dict": True}
-                scores = model.evaluate(**batched(*validation, batch_size), **options)
+                scores = model.evaluate(**held_out, verbose=0, return_dict=True)
                 logs |= {f"val_{name}": [value] for name, value in scores.items()}
             logs["seconds"] = [time.perf_counter() - start]
             for name, values in logs.items():

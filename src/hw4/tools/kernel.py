@@ -95,8 +95,8 @@ def _execute(options: argparse.Namespace, start: float) -> tuple[str | None, boo
 def _joined(outputs: list[nbformat.NotebookNode]) -> Iterator[nbformat.NotebookNode]:
     """Keep as one text what came in several messages.
 
-    nbclient's `coalesce_streams` needs hours for a line of a million signs (its search for carriage
-    returns is quadratic), in which no time limit stops it, and moves text before a figure.
+    nbclient's `coalesce_streams` needs half an hour for a line of a million signs (its search for
+    carriage returns is quadratic), and no time limit stops it; it also moves text before a figure.
     """
     for _, group in itertools.groupby(outputs, key=lambda output: output.get("name", id(output))):
         first, *others = group

@@ -116,8 +116,7 @@ def shrink(values, mac_budget: int = MAC_BUDGET, output_budget: int = OUTPUT_BUD
         return max(found[0] / mac_budget, found[1] / output_budget)
 
     values = dict(values)
-    spent = cost(values)
-    while spent > 1:
+    while cost(values) > 1:
         names = [f"filters_{i}" for i in range(1, values["conv_layers"] + 1)]
         halved = [{name: values[name] // 2} for name in names if values[name] > FILTERS[0]]
         if not halved:
@@ -126,9 +125,7 @@ def shrink(values, mac_budget: int = MAC_BUDGET, output_budget: int = OUTPUT_BUD
                 f"got {mac_budget:,} and {output_budget:,}, and {values['conv_layers']} "
                 f"convolutional layers need {macs(values):,} and {outputs(values):,}. Raise them."
             )
-        costs = [cost(values | change) for change in halved]
-        spent = min(costs)
-        values |= halved[costs.index(spent)]
+        values |= min(halved, key=lambda change: cost(values | change))
     return values
 
 
