@@ -1,5 +1,6 @@
 """What the measurements share: two sides by turns, and RESULTS.md, which runs alone write."""
 
+import io
 import os
 import platform
 import re
@@ -7,9 +8,11 @@ from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 
 from hw4.measure import seconds_by_turns
+from hw4.plotting import BLUE, GREY, ORANGE
 from hw4.runtime import cores_text, write_whole
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
@@ -17,11 +20,15 @@ HEAD = """# Results
 
 Written by the scripts of this folder, a section each: not by hand. Cores are those that the script
 could use; the load is the whole machine's at the end of the run, other work included.
+
+![Time of hw4 over that of each peer, and the time of growing work](results.png)
 """
 PAIRS = (
     "Medians of calls by turns in one process after a warm-up; the ratio is the median of the "
     "ratios of a turn, with its quartiles; below 1 hw4 is the faster one. "
 )
+#: first columns of the tables that count what grows, and which column to draw against it
+GROWTH = {"convolutions": 1, "notebooks": 1, "files": 3}
 COLUMNS = ("what", "hw4, ms", "beside it", "its ms", "ratio (quartiles)")
 
 
@@ -72,4 +79,54 @@ def write(script: str, packages, rows, columns=COLUMNS, notes="", path=RESULTS) 
     parts[script] = section.removeprefix("## ")
     body = "".join(f"\n## {parts[name].strip()}\n" for name in sorted(parts))
     write_whole(path, HEAD + body)
+    figure = io.BytesIO()
+    plot({name: _table(part) for name, part in parts.items()}).savefig(figure)
+    write_whole(path.with_suffix(".png").with_stem(path.stem.lower()), figure.getvalue())
     return section
+
+
+def _table(section: str) -> list[list[str]]:
+    """Return the rows of the one table of a section, its columns first."""
+    rows = [line[2:-2].split(" | ") for line in section.splitlines() if line.startswith("| ")]
+    return [row for row in rows if row[0] != "---"]
+
+
+def plot(tables) -> plt.Figure:
+    """Draw the ratio of each pair with its quartiles, and beside it every table of growth."""
+    pairs = [
+        (
+            f"{name.removesuffix('.py')}: {row[0]}, beside {row[2]}",
+            [float(x) for x in re.findall(r"[\d.e+-]+", row[-1])],
+        )
+        for name, rows in tables.items()
+        for row in rows[1:]
+        if tuple(rows[0]) == COLUMNS and row[1]
+    ]
+    grown = {name: rows for name, rows in tables.items() if rows[0][0] in GROWTH}
+    shape = [["pairs", name] for name in grown] or [["pairs"]]
+    figure, axes = plt.subplot_mosaic(
+        shape, figsize=(13, 2 + 0.22 * len(pairs)), width_ratios=[1.3, 1][: len(shape[0])]
+    )
+    labels = [label for label, _ in pairs]
+    middle, low, high = np.reshape([ratios for _, ratios in pairs], (-1, 3)).T
+    axes["pairs"].errorbar(
+        middle, labels, xerr=[middle - low, high - middle], fmt="o", color=BLUE, markersize=4
+    )
+    axes["pairs"].axvline(1, color=GREY, linestyle="--")
+    axes["pairs"].set(xscale="log", xlabel="time of hw4 over the peer's (left of 1: hw4 is faster)")
+    axes["pairs"].invert_yaxis()
+    axes["pairs"].margins(y=0.01)
+    for name, (columns, *rows) in grown.items():
+        shown = GROWTH[columns[0]]
+        numbers = np.array(
+            [
+                [float(row[k].replace(",", "")) for k in (0, shown)]
+                for row in rows
+                if row[0][-1].isdigit()
+            ]
+        )
+        axes[name].loglog(*numbers.T, "o-", color=ORANGE)
+        axes[name].set(xlabel=columns[0], ylabel=columns[shown], title=name.replace(".py", ""))
+        axes[name].set(ylim=(numbers[:, 1].min() / 3, numbers[:, 1].max() * 3))
+        axes[name].minorticks_off()
+    return figure

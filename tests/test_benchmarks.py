@@ -141,6 +141,22 @@ def test_a_script_replaces_its_own_section_alone(script, tmp_path):
     assert "numpy" in text
 
 
+def test_every_ratio_and_every_growth_is_drawn_as_the_tables_say(script, tmp_path):
+    results, path = script("_results"), tmp_path / "RESULTS.md"
+    write = functools.partial(results.write, packages=(), path=path)
+    pair = ["maps | all", "3", "rival", "2", "1.5 (0.5 to 1.2e+02)"]
+    write("a.py", rows=[pair, results.absent("maps", "Absent", "no_such_package")])
+    write("b.py", rows=[["10", "4", ""], ["1,000", "8e2", ""]], columns=("notebooks", "s", "ms"))
+    assert (tmp_path / "results.png").read_bytes().startswith(b"\x89PNG")
+    sections = path.read_text(encoding="utf-8").split("\n## ")[1:]
+    figure = results.plot({part[:4]: results._table(part) for part in sections})
+    pairs, growth = figure.axes
+    ((segment,),) = [bars.get_segments() for bars in pairs.collections]
+    assert segment[:, 0].tolist() == [0.5, 120]
+    assert pairs.lines[0].get_xdata().tolist() == [1.5]
+    assert growth.lines[0].get_xydata().tolist() == [[10, 4], [1000, 800]]
+
+
 def test_a_verdict_that_depends_on_the_seed_is_named(script, tmp_path, capsys):
     verdicts, cell = script("verdicts"), nbformat.v4.new_code_cell
     source = tmp_path / "q5_conv_shapes.ipynb"
