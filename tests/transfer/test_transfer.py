@@ -698,7 +698,7 @@ def test_weights_from_a_file_run_end_to_end(compared, data):
 def test_the_small_network_is_scored_on_the_same_images(compared, data):
     found, _, train, test = compared
     small = transfer.from_scratch(data, train, test, size=16, epochs=1)
-    assert (small.name, small.parameters) == ("small CNN, from scratch", 60_817)
+    assert (small.name, small.parameters) == ("small CNN, from scratch", 33_041)
     assert (small.patients == found.patients).all()
     assert scores.paired(small, found).accuracy[0] == pytest.approx(
         small.right.mean() - found.right.mean()

@@ -12,6 +12,7 @@ import io
 import os
 import re
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
@@ -100,11 +101,9 @@ def _files(n: int, seed: int, size: int, finest: float) -> Iterator[tuple[str, b
     device = f"{MARK} v{_VERSION} seed {seed} size {size}"
     table = [("filestem", "patient_id", "fracture_visible", "device_manufacturer")]
     fractures = [("filestem", "gap", "shift", "bend")]
-    for patient, view, fractured in _plan(n, seed):
+    for (patient, view, fractured), (pixels, seen) in _drawn(n, seed, size, finest):
         # The published stems read <patient>_<time>_<view>_WRI-<side><projection>_<sex and age>.
         stem = f"{patient:04d}_{MARK}_{view:02d}_WRI-{'LR'[patient % 2]}1"
-        wrist = [_VERSION, seed, patient]
-        pixels, seen = draw(wrist, view, fractured, size, patient % 2 == 0, finest)
         yield f"{stem}.png", _png(pixels)
         box = " ".join([str(FRACTURE_CLASS), *(f"{v:.5f}" for v in seen.box)]) if seen else ""
         yield f"labels/{stem}.txt", f"{box}\n".encode() if seen else b""
@@ -113,6 +112,20 @@ def _files(n: int, seed: int, size: int, finest: float) -> Iterator[tuple[str, b
             fractures.append((stem, *(f"{v:.6f}" for v in (seen.gap, seen.shift, seen.bend))))
     yield FRACTURES_NAME, _csv(fractures)
     yield CSV_NAME, _csv(table)
+
+
+def _drawn(n: int, seed: int, size: int, finest: float) -> Iterator[tuple]:
+    """Yield what is planned and drawn, in order: a thread a core, few images ahead of their use."""
+
+    def image(planned: tuple[int, int, bool]) -> tuple:
+        patient, view, fractured = planned
+        wrist = [_VERSION, seed, patient]
+        return planned, draw(wrist, view, fractured, size, patient % 2 == 0, finest)
+
+    plan, ahead = _plan(n, seed), 32
+    with ThreadPoolExecutor(runtime.cores()) as pool:
+        for start in range(0, n, ahead):
+            yield from pool.map(image, plan[start : start + ahead])
 
 
 def _png(pixels: np.ndarray) -> bytes:
