@@ -8,11 +8,9 @@ from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import numpy as np
 
 from hw4.measure import seconds_by_turns
-from hw4.plotting import BLUE, GREY, ORANGE
 from hw4.runtime import cores_text, write_whole
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
@@ -21,7 +19,7 @@ HEAD = """# Results
 Written by the scripts of this folder, a section each: not by hand. Cores are those that the script
 could use; the load is the whole machine's at the end of the run, other work included.
 
-![Time of hw4 over that of each peer, and the time of growing work](results.png)
+![Time of hw4 over that of each peer, and the time or memory of growing work](results.png)
 """
 PAIRS = (
     "Medians of calls by turns in one process after a warm-up; the ratio is the median of the "
@@ -88,11 +86,16 @@ def write(script: str, packages, rows, columns=COLUMNS, notes="", path=RESULTS) 
 def _table(section: str) -> list[list[str]]:
     """Return the rows of the one table of a section, its columns first."""
     rows = [line[2:-2].split(" | ") for line in section.splitlines() if line.startswith("| ")]
-    return [row for row in rows if row[0] != "---"]
+    return [[cell.replace(r"\|", "|") for cell in row] for row in rows if row[0] != "---"]
 
 
-def plot(tables) -> plt.Figure:
-    """Draw the ratio of each pair with its quartiles, and beside it every table of growth."""
+def plot(tables):
+    """Return a figure of each pair's ratio with its quartiles, and of every table of growth."""
+    # not before: a script may measure its own memory
+    import matplotlib.pyplot as plt
+
+    from hw4.plotting import BLUE, GREY, ORANGE
+
     pairs = [
         (
             f"{name.removesuffix('.py')}: {row[0]}, beside {row[2]}",
@@ -107,26 +110,24 @@ def plot(tables) -> plt.Figure:
     figure, axes = plt.subplot_mosaic(
         shape, figsize=(13, 2 + 0.22 * len(pairs)), width_ratios=[1.3, 1][: len(shape[0])]
     )
-    labels = [label for label, _ in pairs]
+    places = range(len(pairs))
     middle, low, high = np.reshape([ratios for _, ratios in pairs], (-1, 3)).T
     axes["pairs"].errorbar(
-        middle, labels, xerr=[middle - low, high - middle], fmt="o", color=BLUE, markersize=4
+        middle, places, xerr=[middle - low, high - middle], fmt="o", color=BLUE, markersize=4
     )
+    axes["pairs"].set_yticks(places, [label for label, _ in pairs])
     axes["pairs"].axvline(1, color=GREY, linestyle="--")
     axes["pairs"].set(xscale="log", xlabel="time of hw4 over the peer's (left of 1: hw4 is faster)")
     axes["pairs"].invert_yaxis()
     axes["pairs"].margins(y=0.01)
     for name, (columns, *rows) in grown.items():
         shown = GROWTH[columns[0]]
-        numbers = np.array(
-            [
-                [float(row[k].replace(",", "")) for k in (0, shown)]
-                for row in rows
-                if row[0][-1].isdigit()
-            ]
-        )
-        axes[name].loglog(*numbers.T, "o-", color=ORANGE)
+        # a row such as "300 with their HTML" counts other work
+        counted = [row for row in rows if row[0][-1].isdigit()]
+        x, y = (np.array([float(row[k].replace(",", "")) for row in counted]) for k in (0, shown))
+        axes[name].loglog(x, y, "o-", color=ORANGE)
         axes[name].set(xlabel=columns[0], ylabel=columns[shown], title=name.replace(".py", ""))
-        axes[name].set(ylim=(numbers[:, 1].min() / 3, numbers[:, 1].max() * 3))
+        axes[name].set(ylim=(y.min() / 10, y.max() * 10))
         axes[name].minorticks_off()
+        axes[name].set_xticks(x, [row[0] for row in counted])
     return figure

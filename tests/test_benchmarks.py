@@ -151,6 +151,7 @@ def test_every_ratio_and_every_growth_is_drawn_as_the_tables_say(script, tmp_pat
     sections = path.read_text(encoding="utf-8").split("\n## ")[1:]
     figure = results.plot({part[:4]: results._table(part) for part in sections})
     pairs, growth = figure.axes
+    assert [text.get_text() for text in pairs.get_yticklabels()] == ["a: maps | all, beside rival"]
     ((segment,),) = [bars.get_segments() for bars in pairs.collections]
     assert segment[:, 0].tolist() == [0.5, 120]
     assert pairs.lines[0].get_xdata().tolist() == [1.5]

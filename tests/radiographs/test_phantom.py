@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -326,3 +327,13 @@ def test_no_histogram_of_grey_levels_beats_the_majority(drawn, kind):
         assert model.score(features[test], data.labels[test]) <= share + 0.03
         scores = model.decision_function(features[test])
         assert roc_auc_score(data.labels[test], scores) == pytest.approx(0.5, abs=0.15)
+
+
+def test_few_images_are_drawn_ahead_of_their_use(monkeypatch):
+    begun = []
+    monkeypatch.setattr(phantom, "draw", lambda *image: begun.append(image))
+    images = phantom._drawn(900, 7, 32, 0.2)
+    next(images)
+    time.sleep(0.2)  # for threads that would go on
+    images.close()
+    assert 1 <= len(begun) <= 32
