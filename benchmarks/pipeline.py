@@ -2,7 +2,7 @@
 
     python benchmarks/pipeline.py [lint unit notebooks run]
 
-`make test` is lint, unit and notebooks, after set-up; `make run` is run. All of them take most of
+`make test` is lint, unit and notebooks, after set-up; `make run` is run. All of them take over half
 an hour on two cores.
 """
 
