@@ -79,7 +79,7 @@ def write(script: str, packages, rows, columns=COLUMNS, notes="", path=RESULTS) 
     write_whole(path, HEAD + body)
     figure = io.BytesIO()
     plot({name: _table(part) for name, part in parts.items()}).savefig(figure)
-    write_whole(path.with_suffix(".png").with_stem(path.stem.lower()), figure.getvalue())
+    write_whole(path.with_name("results.png"), figure.getvalue())  # HEAD's picture
     return section
 
 
@@ -110,24 +110,24 @@ def plot(tables):
     figure, axes = plt.subplot_mosaic(
         shape, figsize=(13, 2 + 0.22 * len(pairs)), width_ratios=[1.3, 1][: len(shape[0])]
     )
-    places = range(len(pairs))
+    ax, places = axes["pairs"], range(len(pairs))
     middle, low, high = np.reshape([ratios for _, ratios in pairs], (-1, 3)).T
-    axes["pairs"].errorbar(
-        middle, places, xerr=[middle - low, high - middle], fmt="o", color=BLUE, markersize=4
-    )
-    axes["pairs"].set_yticks(places, [label for label, _ in pairs])
-    axes["pairs"].axvline(1, color=GREY, linestyle="--")
-    axes["pairs"].set(xscale="log", xlabel="time of hw4 over the peer's (left of 1: hw4 is faster)")
-    axes["pairs"].invert_yaxis()
-    axes["pairs"].margins(y=0.01)
+    whiskers = [middle - low, high - middle]
+    ax.errorbar(middle, places, xerr=whiskers, fmt="o", color=BLUE, markersize=4)
+    ax.set_yticks(places, [label for label, _ in pairs])
+    ax.axvline(1, color=GREY, linestyle="--")
+    ax.set(xscale="log", xlabel="time of hw4 over the peer's (left of 1: hw4 is faster)")
+    ax.invert_yaxis()
+    ax.margins(y=0.01)
     for name, (columns, *rows) in grown.items():
         shown = GROWTH[columns[0]]
         # a row such as "300 with their HTML" counts other work
         counted = [row for row in rows if row[0][-1].isdigit()]
         x, y = (np.array([float(row[k].replace(",", "")) for row in counted]) for k in (0, shown))
-        axes[name].loglog(x, y, "o-", color=ORANGE)
-        axes[name].set(xlabel=columns[0], ylabel=columns[shown], title=name.replace(".py", ""))
-        axes[name].set(ylim=(y.min() / 10, y.max() * 10))
-        axes[name].minorticks_off()
-        axes[name].set_xticks(x, [row[0] for row in counted])
+        ax = axes[name]
+        ax.loglog(x, y, "o-", color=ORANGE)
+        ax.set(xlabel=columns[0], ylabel=columns[shown], title=name.replace(".py", ""))
+        ax.set(ylim=(y.min() / 10, y.max() * 10))
+        ax.minorticks_off()
+        ax.set_xticks(x, [row[0] for row in counted])
     return figure
