@@ -11,7 +11,6 @@ of it, about an hour).
 
 import argparse
 import sys
-import time
 
 from hw4 import runtime
 
@@ -21,7 +20,7 @@ import keras  # noqa: E402
 import keras_tuner  # noqa: E402
 import numpy as np  # noqa: E402
 
-from _results import write  # noqa: E402
+from _results import now, write  # noqa: E402
 from hw4 import tuning  # noqa: E402
 from hw4.tuning import TUNERS, best, reported, space  # noqa: E402
 from hw4.tuning.ask_tell import Plan, Search  # noqa: E402
@@ -31,11 +30,6 @@ COLUMNS = ("what", "what came out", "seconds", "of the processor")
 FINAL_FACTOR = 1.5
 REPORTED_SEARCHES = 5
 REPORTED_EPOCHS = 20  # at most, of its last training
-
-
-def now() -> np.ndarray:
-    """Return seconds on the clock, and of the processor, which other work does not stretch."""
-    return np.array([time.perf_counter(), time.process_time()])
 
 
 def stub(searches=20):

@@ -4,11 +4,13 @@ import copy
 import functools
 import importlib
 import os
+import re
 import sys
 
 import nbformat
 import pytest
 
+from hw4 import mnist
 from hw4.runtime import ROOT
 from hw4.tools.grade import References
 from hw4.tuning import on_mnist
@@ -80,6 +82,28 @@ def test_a_stubbed_search_and_a_final_training_on_a_handful_of_images(script, mo
     assert table[0][1] == "20 trials, 0 failed builds, 0 aborts"
     assert table[1][1].endswith(" %, 4 epochs")
     assert all(float(row[1].split()[0]) > 30 for row in table[1:])
+
+
+def test_a_training_beside_the_recipe_on_a_handful_of_images(script, monkeypatch):
+    trainings = script("training")
+    images, labels = mnist.load("validation")
+    monkeypatch.setattr(mnist, "load", lambda split: (images[:900], labels[:900]))
+    for name in ("REPORTED", "LITERAL_EPOCHS"):
+        monkeypatch.setattr(trainings, name, {"REPORTED": 0.3, "LITERAL_EPOCHS": 2}[name])
+    one, other, *means, ratios = list(trainings.rows([3]))
+    assert [row[0] for row in (one, other)] == ["ours, seed 3", "the report's recipe, seed 3"]
+    assert all(float(row[1].split()[0]) > 30 for row in (one, other))
+    assert all(re.fullmatch(r"epoch [1-6], \d+ s", row[2]) for row in (one, other))
+    assert [row[1] for row in means] == [one[1], other[1]]
+    assert re.fullmatch(r"\d+\.\d\d \(\d+\.\d\d to \d+\.\d\d\)", ratios[3])
+
+
+def test_the_measured_training_is_the_notebooks(script):
+    trainings, path = script("training"), next((ROOT / "notebooks").glob("q7_*.ipynb"))
+    constants = f"EPOCHS, BATCH, PEAK = {trainings.EPOCHS}, {trainings.BATCH}, "
+    sources = [cell.source for cell in nbformat.read(path, 4).cells]
+    (set_there,) = [source for source in sources if source.startswith(constants)]
+    assert float(set_there.removeprefix(constants).split()[0]) == trainings.PEAK
 
 
 def test_grading_more_takes_no_more_a_notebook(script):

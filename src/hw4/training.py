@@ -2,7 +2,7 @@
 
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import cv2
 import keras
@@ -99,6 +99,7 @@ def fit(
     seed: int,
     augmented: bool | Mapping[str, float] = False,
     validation: tuple | None = None,
+    callbacks: Sequence = (),
     label: str = "training",
 ) -> dict[str, list[float]]:
     """Train a compiled model, with a progress bar for a person who watches, and no other output.
@@ -107,13 +108,14 @@ def fit(
 
     Args:
         model: compiled Keras model.
-        images: (n, h, w, 1) float32.
+        images: (n, h, w, 1) float32; not augmented, any arrays (n, ...).
         targets: (n, ...) as the model's loss takes them.
         epochs: passes over the data.
         batch_size: images a step.
         seed: of the order and of the augmentation.
         augmented: whether every epoch sees freshly augmented images, or the options of `augment`.
         validation: images and targets to evaluate after each epoch.
+        callbacks: of Keras; each epoch is a call of its own, which begins and ends a training.
         label: text of the progress bar.
 
     Returns:
@@ -135,6 +137,7 @@ def fit(
                 initial_epoch=epoch,
                 epochs=epoch + 1,
                 shuffle=False,
+                callbacks=[*callbacks],
                 verbose=0,
             ).history
             if held_out:

@@ -9,8 +9,8 @@ import keras
 import numpy as np
 from keras import layers
 
+from hw4 import training
 from hw4.runtime import integer, steps_together
-from hw4.training import make_variables, restart
 
 KINDS = {"SimpleRNN": layers.SimpleRNN, "GRU": layers.GRU, "LSTM": layers.LSTM}
 READERS = ("last", "max", "every")
@@ -138,14 +138,14 @@ class Trainer:
             y: (n,) targets, or (n, steps, 1) for networks that answer at every step.
             seed: of the fresh weights and the order of the sequences.
             epochs: passes over the data.
-            callbacks: what Keras' `fit` takes; a learning rate that they change stays changed.
+            callbacks: as `training.fit` takes them; a learning rate that they change stays changed.
         """
         keras.utils.set_random_seed(seed)
         model = self.build()
-        make_variables(self._traced, X, y)
-        restart(self._traced, model)
-        options = {"batch_size": self.batch_size, "callbacks": list(callbacks), "verbose": 0}
-        self._traced.fit(X, y, epochs=epochs, **options)
+        training.make_variables(self._traced, X, y)
+        training.restart(self._traced, model)
+        options = {"batch_size": self.batch_size, "seed": seed, "callbacks": callbacks}
+        training.fit(self._traced, X, y, epochs=epochs, **options)
         model.set_weights(self._traced.get_weights())
         return model
 
