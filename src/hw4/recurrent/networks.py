@@ -10,7 +10,7 @@ import numpy as np
 from keras import layers
 
 from hw4 import training
-from hw4.runtime import integer, steps_together
+from hw4.runtime import integer, reseed, steps_together
 
 KINDS = {"SimpleRNN": layers.SimpleRNN, "GRU": layers.GRU, "LSTM": layers.LSTM}
 READERS = ("last", "max", "every")
@@ -140,7 +140,7 @@ class Trainer:
             epochs: passes over the data.
             callbacks: as `training.fit` takes them; a learning rate that they change stays changed.
         """
-        keras.utils.set_random_seed(seed)
+        reseed(seed)
         model = self.build()
         training.make_variables(self._traced, X, y)
         training.restart(self._traced, model)

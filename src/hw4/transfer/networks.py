@@ -5,7 +5,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from hw4.runtime import integer
+from hw4.runtime import integer, reseed
 from hw4.transfer.backbones import known
 from hw4.transfer.collapse import check_head
 from hw4.transfer.weights import Weights, find, load
@@ -137,7 +137,7 @@ def small_cnn(size: int, *, seed: int = 7) -> keras.Model:
     >>> small_cnn(96).count_params()
     33041
     """
-    keras.utils.set_random_seed(seed)
+    reseed(seed)
     layers = keras.layers
     x = inputs = keras.Input((size, size, 1), name="pixels")
     per_image = {"axis": (1, 2, 3), "center": False, "scale": False}

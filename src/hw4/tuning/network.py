@@ -85,7 +85,7 @@ def fresh(values, seed: int, steps: int, used=None) -> keras.Model:
     """Return an untrained network for so many steps of one cycle; the seed decides its weights."""
     if used is None:
         keras.backend.clear_session(free_memory=False)
-    keras.utils.set_random_seed(seed)
+    runtime.reseed(seed)
     model = build_model(values, training.one_cycle(values["learning_rate"], steps))
     if used is None:
         return model
