@@ -1,12 +1,12 @@
 """Question 1 measured: stubbed searches, and ours against the report.
 
-    python benchmarks/tuning.py [stub] [ours] [recipe] [reported] [--searches 20] [--seeds 1]
+    python benchmarks/tuning.py [stub] [workers] [ours] [recipe] [reported] [--seeds 1]
 
-Parts, the first two by default: `stub` (searches whose trainer only builds), `ours` (search and
-final training, once a seed), `recipe` (the report's best network trained as it did, once a seed,
-without the search that found it), `reported` (its program: 5 trials of 5 epochs, then up to 20
-epochs, everything judged by the test set; scaled up from a small part, or with HW4_PROFILE=full all
-of it, about an hour).
+Parts, the first three by default: `stub` (searches whose trainer only builds), `workers` (one
+search on 1, 2 and 4 processes), `ours` (search and final training, once a seed), `recipe` (the
+report's best network trained as it did, once a seed, without the search that found it), `reported`
+(its program: 5 trials of 5 epochs, then up to 20 epochs, everything judged by the test set; scaled
+up from a small part, or with HW4_PROFILE=full all of it, about an hour).
 """
 
 import argparse
@@ -22,6 +22,7 @@ import numpy as np  # noqa: E402
 
 from _results import now, write  # noqa: E402
 from hw4 import tuning  # noqa: E402
+from hw4.tools import tune  # noqa: E402
 from hw4.tuning import TUNERS, best, reported, space  # noqa: E402
 from hw4.tuning.ask_tell import Plan, Search  # noqa: E402
 
@@ -59,6 +60,19 @@ def stub(searches=20):
             keras.backend.clear_session()
     came_out = f"{trials:,} trials, {failed} failed builds, {aborted} aborts"
     yield f"stubbed searches: {searches}", came_out, now() - start
+
+
+def workers(counts=(1, 2, 4), trials=8):
+    """Run one search on several numbers of processes, their start included: the same trials."""
+    proposed = []
+    for count in counts:
+        start = now()
+        with tune.connected(count, None) as client:
+            log = tuning.search(trials=trials, promoted=1, epochs=(1, 2), client=client)
+        spent = (now() - start)[0]
+        proposed.append([record["values"] for record in log if record["parent"] is None])
+        np.testing.assert_equal(proposed[-1], proposed[0])
+        yield [str(count), str(len(log)), f"{100 * best(log)['score']:.2f} %", f"{spent:.0f}"]
 
 
 def ours(seeds=(1,)):
@@ -167,7 +181,7 @@ def rows(parts):
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("parts", nargs="*", default=["stub", "ours"])
+    parser.add_argument("parts", nargs="*", default=["stub", "workers", "ours"])
     parser.add_argument("--searches", type=int, default=20)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1])
     options = parser.parse_args()
@@ -184,9 +198,19 @@ if __name__ == "__main__":
         "means from a tenth of its images, in its favour. "
         f"Keras on {keras.backend.backend()}, {runtime.device()}."
     )
-    if unknown := [name for name in options.parts if name not in known]:
-        parser.error(f"parts must be among {', '.join(known)}; got {unknown[0]!r}")
-    if left_out := [name for name in known if name not in options.parts]:
+    if unknown := {*options.parts} - {*known, "workers"}:
+        names = ", ".join((*known, "workers"))
+        parser.error(f"parts must be among {names}; got {', '.join(sorted(unknown))}")
+    packages = ("keras", "keras_tuner", "tensorflow", "distributed")
+    if "workers" in options.parts:
+        said = (
+            "One search of question 1 on so many processes, one trial at a time in each, which "
+            "share the cores; their start is included. All run the same first trials."
+        )
+        columns = ("workers", "trials", "best, held out", "seconds")
+        write("tuning.py, workers", packages, list(workers()), columns, said)
+    chosen = {name: known[name] for name in known if name in options.parts}
+    if left_out := [name for name in known if name not in chosen]:
         notes += f" Not run: {', '.join(left_out)}."
-    table = list(rows({name: known[name] for name in options.parts}))
-    write("tuning.py", ("keras", "keras_tuner", "tensorflow"), table, COLUMNS, notes)
+    if chosen:
+        write("tuning.py", packages[:-1], list(rows(chosen)), COLUMNS, notes)

@@ -1,5 +1,6 @@
 """The measurements at a small size: equal outputs, ratios within wide bounds, RESULTS.md."""
 
+import contextlib
 import copy
 import functools
 import importlib
@@ -82,6 +83,26 @@ def test_a_stubbed_search_and_a_final_training_on_a_handful_of_images(script, mo
     assert table[0][1] == "20 trials, 0 failed builds, 0 aborts"
     assert table[1][1].endswith(" %, 4 epochs")
     assert all(float(row[1].split()[0]) > 30 for row in table[1:])
+
+
+def test_workers_run_the_trials_of_one_search(script, monkeypatch):
+    tuning = script("tuning")
+    tried = []
+
+    def search(client, trials, promoted, **options):
+        tried.append(client)
+        first = [{"values": n, "parent": None, "score": n / 10} for n in range(trials)]
+        return [*first, *({"values": 0, "parent": 0, "score": 0.5} for _ in range(promoted))]
+
+    monkeypatch.setattr(tuning.tuning, "search", search)
+    monkeypatch.setattr(tuning, "best", lambda log: max(log, key=lambda record: record["score"]))
+    monkeypatch.setattr(tuning.tune, "connected", lambda count, _: contextlib.nullcontext(count))
+    table = list(tuning.workers((1, 3), trials=4))
+    assert [row[:3] for row in table] == [["1", "5", "50.00 %"], ["3", "5", "50.00 %"]]
+    assert tried == [1, 3]
+    monkeypatch.setattr(tuning.tuning, "search", lambda client, **_: search(None, client, 0))
+    with pytest.raises(AssertionError):
+        list(tuning.workers((1, 3)))
 
 
 def test_a_training_beside_the_recipe_on_a_handful_of_images(script, monkeypatch):
