@@ -1,16 +1,18 @@
 """Question 1 measured: stubbed searches, and ours against the report.
 
-    python benchmarks/tuning.py [stub] [workers] [ours] [recipe] [reported] [--seeds 1]
+    python benchmarks/tuning.py [stub] [workers] [ours] [recipe] [reported]
+        [--searches 20] [--seeds 1]
 
 Parts, the first three by default: `stub` (searches whose trainer only builds), `workers` (one
-search on 1, 2 and 4 processes), `ours` (search and final training, once a seed), `recipe` (the
-report's best network trained as it did, once a seed, without the search that found it), `reported`
-(its program: 5 trials of 5 epochs, then up to 20 epochs, everything judged by the test set; scaled
-up from a small part, or with HW4_PROFILE=full all of it, about an hour).
+search here and on 1, 2 and 4 processes), `ours` (search and final training, once a seed), `recipe`
+(the report's best network trained as it did, once a seed, without the search that found it),
+`reported` (its program: 5 trials of 5 epochs, then up to 20 epochs, everything judged by the test
+set; scaled up from a small part, or with HW4_PROFILE=full all of it, about an hour).
 """
 
 import argparse
 import sys
+import time
 
 from hw4 import runtime
 
@@ -26,6 +28,7 @@ from hw4.tools import tune  # noqa: E402
 from hw4.tuning import TUNERS, best, reported, space  # noqa: E402
 from hw4.tuning.ask_tell import Plan, Search  # noqa: E402
 
+PARTS = ("stub", "workers", "ours", "recipe", "reported")
 COLUMNS = ("what", "what came out", "seconds", "of the processor")
 # More epochs than the notebook's: there is a fifth of the report's time to spend.
 FINAL_FACTOR = 1.5
@@ -62,14 +65,19 @@ def stub(searches=20):
     yield f"stubbed searches: {searches}", came_out, now() - start
 
 
-def workers(counts=(1, 2, 4), trials=8):
-    """Run one search on several numbers of processes, their start included: the same trials."""
+def workers(counts=(0, 1, 2, 4), trials=8):
+    """Run one search in this process (0) and on processes of its own, which start and end with it.
+
+    Raises:
+        AssertionError: other first trials than in here, or one that failed.
+    """
     proposed = []
     for count in counts:
-        start = now()
+        start = time.perf_counter()
         with tune.connected(count, None) as client:
             log = tuning.search(trials=trials, promoted=1, epochs=(1, 2), client=client)
-        spent = (now() - start)[0]
+        spent = time.perf_counter() - start
+        np.testing.assert_equal([record["status"] for record in log], "completed")
         proposed.append([record["values"] for record in log if record["parent"] is None])
         np.testing.assert_equal(proposed[-1], proposed[0])
         yield [str(count), str(len(log)), f"{100 * best(log)['score']:.2f} %", f"{spent:.0f}"]
@@ -179,18 +187,27 @@ def rows(parts):
         yield ["ours / reported", "", *(f"{number:.3f}" for number in ratios)]
 
 
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("parts", nargs="*", default=["stub", "workers", "ours"])
-    parser.add_argument("--searches", type=int, default=20)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1])
-    options = parser.parse_args()
+def write_workers():
+    """Write the section of the shared search."""
+    notes = (
+        "One search of question 1 in the script's own process (0), and on so many processes, one "
+        "trial at a time in each, which share the cores and start and end with the search. All "
+        "run the same first trials."
+    )
+    columns = ("workers", "trials", "best, held out", "seconds")
+    packages = ("keras", "tensorflow", "distributed")
+    write("tuning.py, workers", packages, list(workers()), columns, notes)
+
+
+def write_parts(options):
+    """Write the section of the other parts, if any was asked for."""
     known = {
         "stub": stub(options.searches),
         "ours": ours(options.seeds),
         "recipe": recipe(options.seeds),
         "reported": as_reported(),
     }
+    chosen = {name: part for name, part in known.items() if name in options.parts}
     notes = (
         "A stubbed search only builds its networks. Ours: search, choice by validation and final "
         "training, accuracy on the test set. The report's best is trained by its recipe, without "
@@ -198,19 +215,21 @@ if __name__ == "__main__":
         "means from a tenth of its images, in its favour. "
         f"Keras on {keras.backend.backend()}, {runtime.device()}."
     )
-    if unknown := {*options.parts} - {*known, "workers"}:
-        names = ", ".join((*known, "workers"))
-        parser.error(f"parts must be among {names}; got {', '.join(sorted(unknown))}")
-    packages = ("keras", "keras_tuner", "tensorflow", "distributed")
-    if "workers" in options.parts:
-        said = (
-            "One search of question 1 on so many processes, one trial at a time in each, which "
-            "share the cores; their start is included. All run the same first trials."
-        )
-        columns = ("workers", "trials", "best, held out", "seconds")
-        write("tuning.py, workers", packages, list(workers()), columns, said)
-    chosen = {name: known[name] for name in known if name in options.parts}
     if left_out := [name for name in known if name not in chosen]:
         notes += f" Not run: {', '.join(left_out)}."
     if chosen:
-        write("tuning.py", packages[:-1], list(rows(chosen)), COLUMNS, notes)
+        packages = ("keras", "keras_tuner", "tensorflow")
+        write("tuning.py", packages, list(rows(chosen)), COLUMNS, notes)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("parts", nargs="*", default=["stub", "workers", "ours"])
+    parser.add_argument("--searches", type=int, default=20)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1])
+    asked = parser.parse_args()
+    if unknown := [name for name in asked.parts if name not in PARTS]:
+        parser.error(f"parts must be among {', '.join(PARTS)}; got {unknown[0]!r}")
+    if "workers" in asked.parts:
+        write_workers()
+    write_parts(asked)

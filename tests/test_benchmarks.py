@@ -9,6 +9,7 @@ import re
 import sys
 
 import nbformat
+import numpy as np
 import pytest
 
 from hw4 import mnist
@@ -87,44 +88,52 @@ def test_a_stubbed_search_and_a_final_training_on_a_handful_of_images(script, mo
 
 def test_workers_run_the_trials_of_one_search(script, monkeypatch):
     tuning = script("tuning")
-    tried = []
 
-    def search(client, trials, promoted, **options):
-        tried.append(client)
-        first = [{"values": n, "parent": None, "score": n / 10} for n in range(trials)]
-        return [*first, *({"values": 0, "parent": 0, "score": 0.5} for _ in range(promoted))]
+    def search(client, trials, promoted, first=0, status="completed", **options):
+        one = {"status": status, "score": 0.5}
+        ours = [one | {"values": first + n, "parent": None} for n in range(trials)]
+        return ours + promoted * [one | {"values": client, "parent": 0}]
 
     monkeypatch.setattr(tuning.tuning, "search", search)
-    monkeypatch.setattr(tuning, "best", lambda log: max(log, key=lambda record: record["score"]))
     monkeypatch.setattr(tuning.tune, "connected", lambda count, _: contextlib.nullcontext(count))
-    table = list(tuning.workers((1, 3), trials=4))
-    assert [row[:3] for row in table] == [["1", "5", "50.00 %"], ["3", "5", "50.00 %"]]
-    assert tried == [1, 3]
-    monkeypatch.setattr(tuning.tuning, "search", lambda client, **_: search(None, client, 0))
-    with pytest.raises(AssertionError):
-        list(tuning.workers((1, 3)))
+    table = list(tuning.workers((0, 3), trials=4))
+    assert [row[:3] for row in table] == [["0", "5", "50.00 %"], ["3", "5", "50.00 %"]]
+    wrong = lambda client, **options: search(client, first=client, **options)  # noqa: E731
+    for other in (wrong, functools.partial(search, status="failed")):
+        monkeypatch.setattr(tuning.tuning, "search", other)
+        with pytest.raises(AssertionError):
+            list(tuning.workers((0, 3)))
 
 
 def test_a_training_beside_the_recipe_on_a_handful_of_images(script, monkeypatch):
     trainings = script("training")
     images, labels = mnist.load("validation")
     monkeypatch.setattr(mnist, "load", lambda split: (images[:900], labels[:900]))
-    for name in ("REPORTED", "LITERAL_EPOCHS"):
-        monkeypatch.setattr(trainings, name, {"REPORTED": 0.3, "LITERAL_EPOCHS": 2}[name])
-    one, other, *means, ratios = list(trainings.rows([3]))
-    assert [row[0] for row in (one, other)] == ["ours, seed 3", "the report's recipe, seed 3"]
-    assert all(float(row[1].split()[0]) > 30 for row in (one, other))
-    assert all(re.fullmatch(r"epoch [1-6], \d+ s", row[2]) for row in (one, other))
-    assert [row[1] for row in means] == [one[1], other[1]]
+    monkeypatch.setattr(trainings, "REPORTED", 0.3)
+    monkeypatch.setattr(trainings, "LITERAL_EPOCHS", 2)
+    ours, recipe, *means, ratios = list(trainings.rows([3]))
+    assert [row[0] for row in (ours, recipe)] == ["ours, seed 3", "the report's recipe, seed 3"]
+    assert all(float(row[1].split()[0]) > 30 for row in (ours, recipe))
+    assert all(re.fullmatch(r"epoch [1-6], \d+ s", row[2]) for row in (ours, recipe))
+    assert [row[1] for row in means] == [ours[1], recipe[1]]
     assert re.fullmatch(r"\d+\.\d\d \(\d+\.\d\d to \d+\.\d\d\)", ratios[3])
 
 
-def test_the_measured_training_is_the_notebooks(script):
+def test_a_goal_is_reached_first_or_never(script):
+    clock = script("training").Clock(np.zeros((1, 1)), np.zeros((1, 1)))
+    clock.history = [(0.2, 3.0, 2.0), (0.6, 8.4, 4.0), (0.7, 9.0, 6.0)]
+    assert clock.reached(0.5) == "epoch 2, 8 s"
+    assert clock.reached(0.8) == "never in 3 epochs"
+
+
+def test_the_measured_trainings_have_the_notebooks_constants(script):
     trainings, path = script("training"), next((ROOT / "notebooks").glob("q7_*.ipynb"))
     constants = f"EPOCHS, BATCH, PEAK = {trainings.EPOCHS}, {trainings.BATCH}, "
+    literal = f"epochs={trainings.LITERAL_EPOCHS}, batch_size={trainings.LITERAL_BATCH}, "
     sources = [cell.source for cell in nbformat.read(path, 4).cells]
     (set_there,) = [source for source in sources if source.startswith(constants)]
     assert float(set_there.removeprefix(constants).split()[0]) == trainings.PEAK
+    assert sum(literal in source for source in sources) == 1
 
 
 def test_grading_more_takes_no_more_a_notebook(script):

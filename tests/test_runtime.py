@@ -32,8 +32,8 @@ def test_start_seeds_python_numpy_and_backend(monkeypatch):
 def test_reseeded_networks_are_those_of_keras_own_seed_and_train_alike(monkeypatch):
     def trained(seed_with):
         seed_with(5)
-        units = keras.layers
-        stack = [keras.Input((6,)), units.Dense(8), units.Dropout(0.5), units.Dense(1)]
+        layers = keras.layers
+        stack = [keras.Input((6,)), layers.Dense(8), layers.Dropout(0.5), layers.Dense(1)]
         model = keras.Sequential(stack)
         model.compile("sgd", "mse")
         x = np.linspace(-1, 1, 60).reshape(10, 6)
@@ -41,10 +41,16 @@ def test_reseeded_networks_are_those_of_keras_own_seed_and_train_alike(monkeypat
         return model.get_weights()
 
     expected = trained(keras.utils.set_random_seed)
-    if keras.backend.backend() == "tensorflow":  # its own seed empties what it has compiled
+    if keras.backend.backend() == "tensorflow":  # whose own seed `reseed` must leave alone
         monkeypatch.delattr("tensorflow.random.set_seed")
     for ours, theirs in zip(trained(runtime.reseed), expected, strict=True):
         np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize("seed", [None, -1, 3.5, "x", True, 2**32])
+def test_a_senseless_seed_of_a_network_is_refused(seed):
+    with pytest.raises(ValueError, match="seed must be an integer from 0 to 4294967295; got"):
+        runtime.reseed(seed)
 
 
 def test_seed_can_be_overridden(monkeypatch):

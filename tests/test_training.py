@@ -129,6 +129,13 @@ def run_fit(**options):
     return model, training.fit(model, images, targets, **defaults | options)
 
 
+def test_fit_tells_its_callbacks_of_each_epoch_once():
+    epochs = []
+    told = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: epochs.append(epoch))
+    run_fit(callbacks=[told])
+    assert epochs == [0, 1, 2]
+
+
 def test_fit_equals_keras_on_the_same_order():
     model, history = run_fit()
     images, targets = small_problem()

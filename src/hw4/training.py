@@ -108,14 +108,15 @@ def fit(
 
     Args:
         model: compiled Keras model.
-        images: (n, h, w, 1) float32; not augmented, any arrays (n, ...).
+        images: (n, ...) inputs; (n, h, w, 1) float32 if augmented.
         targets: (n, ...) as the model's loss takes them.
         epochs: passes over the data.
-        batch_size: images a step.
+        batch_size: samples a step.
         seed: of the order and of the augmentation.
         augmented: whether every epoch sees freshly augmented images, or the options of `augment`.
         validation: images and targets to evaluate after each epoch.
-        callbacks: of Keras; each epoch is a call of its own, which begins and ends a training.
+        callbacks: of Keras; each epoch is a training of its own to them, so that those which wait
+            for several epochs, as EarlyStopping does, do nothing.
         label: text of the progress bar.
 
     Returns:

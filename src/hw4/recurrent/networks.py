@@ -131,7 +131,7 @@ class Trainer:
     def __call__(
         self, X: np.ndarray, y: np.ndarray, *, seed: int, epochs: int, callbacks: Sequence = ()
     ) -> keras.Model:
-        """Return a new network, trained without output.
+        """Return a new network, trained by `training.fit`.
 
         Args:
             X: (n, steps, features).
@@ -142,7 +142,6 @@ class Trainer:
         """
         reseed(seed)
         model = self.build()
-        training.make_variables(self._traced, X, y)
         training.restart(self._traced, model)
         options = {"batch_size": self.batch_size, "seed": seed, "callbacks": callbacks}
         training.fit(self._traced, X, y, epochs=epochs, **options)
