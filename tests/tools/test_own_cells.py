@@ -675,6 +675,11 @@ def test_a_cell_that_reaches_further_is_named(source):
     assert len(reach(source)) == 1
 
 
+def test_what_a_prompt_leaves_among_the_builtins_is_not_known(monkeypatch):
+    monkeypatch.setattr("builtins._", [], raising=False)
+    assert len(reach("_.append(3)")) == 1
+
+
 @pytest.mark.parametrize(
     ("first", "second"),
     [

@@ -159,7 +159,7 @@ class _Things:
     """
 
     def __init__(self, cells: list[Cell], own: Iterable[int]) -> None:
-        self.imports, self.modules, self.known = set(), set(), set(dir(builtins))
+        self.imports, self.modules, self.known = set(), set(), set(dir(builtins)) - {"_"}
         self.outside, mine, given = {ANYTHING.id}, set(), set()
         everywhere = set().union(*(cells[n].sets for n in own))
         for n, one in enumerate(cells):
