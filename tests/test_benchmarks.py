@@ -90,7 +90,7 @@ def test_workers_run_the_trials_of_one_search(script, monkeypatch):
     tuning = script("tuning")
 
     def search(client, trials, promoted, first=0, status="completed", **options):
-        one = {"status": status, "score": 0.5}
+        one = {"status": status, "score": 0.5, "epochs": 1}
         ours = [one | {"values": first + n, "parent": None} for n in range(trials)]
         return ours + promoted * [one | {"values": client, "parent": 0}]
 
@@ -108,7 +108,7 @@ def test_workers_run_the_trials_of_one_search(script, monkeypatch):
 def test_a_training_beside_the_recipe_on_a_handful_of_images(script, monkeypatch):
     trainings = script("training")
     images, labels = mnist.load("validation")
-    monkeypatch.setattr(mnist, "load", lambda split: (images[:900], labels[:900]))
+    monkeypatch.setattr(mnist, "load", lambda split: (images[:500], labels[:500]))
     monkeypatch.setattr(trainings, "REPORTED", 0.3)
     monkeypatch.setattr(trainings, "LITERAL_EPOCHS", 2)
     ours, recipe, *means, ratios = list(trainings.rows([3]))
