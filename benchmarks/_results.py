@@ -18,7 +18,8 @@ RESULTS = Path(__file__).with_name("RESULTS.md")
 HEAD = """# Results
 
 Written by the scripts of this folder, a section each: not by hand. Cores are those that the script
-could use; the load is the whole machine's at the end of the run, other work included.
+could use; the load is the whole machine's at the end of the run, other work included. That work
+stretches the seconds of the clock much more than those of the processor.
 
 ![Time of hw4 over that of each peer, and the time or memory of growing work](results.png)
 """
