@@ -33,7 +33,7 @@ COLUMNS = ("what", "hw4, ms", "beside it", "its ms", "ratio (quartiles)")
 
 
 def now() -> np.ndarray:
-    """Return seconds on the clock, and of the processor, which other work does not stretch."""
+    """Return seconds on the clock, and of the processor, which other work stretches less."""
     return np.array([time.perf_counter(), time.process_time()])
 
 

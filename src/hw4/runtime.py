@@ -228,11 +228,11 @@ def start(seed: int) -> int:
 
 
 def reseed(seed: int) -> None:
-    """Seed what the layers of Keras draw from, as `keras.utils.set_random_seed` does, but sooner.
+    """Seed what the layers of Keras draw from, as `keras.utils.set_random_seed` does, but quicker.
 
     With TensorFlow they draw from Python's `random` alone. To seed its own operations, too, empties
-    its caches, so that the next call of each function traced before takes up to half a
-    second longer, as long as the training of a small network.
+    its caches, so that the next call of each function traced before takes up to half a second
+    longer, as long as the training of a small network.
 
     Args:
         seed: any integer from 0.

@@ -138,7 +138,7 @@ def fit(
                 initial_epoch=epoch,
                 epochs=epoch + 1,
                 shuffle=False,
-                callbacks=[*callbacks],
+                callbacks=callbacks,
                 verbose=0,
             ).history
             if held_out:

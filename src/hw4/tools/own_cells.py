@@ -159,6 +159,7 @@ class _Things:
     """
 
     def __init__(self, cells: list[Cell], own: Iterable[int]) -> None:
+        # a prompt leaves its last answer among the builtins
         self.imports, self.modules, self.known = set(), set(), set(dir(builtins)) - {"_"}
         self.outside, mine, given = {ANYTHING.id}, set(), set()
         everywhere = set().union(*(cells[n].sets for n in own))
