@@ -241,7 +241,7 @@ def _show(
     lines: bool = False,
 ) -> int:
     """Grade notebooks, one at a time, and show the grades; return the exit code."""
-    from hw4.tools import execute, grade
+    from hw4.tools import grade
     from hw4.tools.rerun import compare
     from hw4.tools.submission import Problem
 
@@ -258,10 +258,6 @@ def _show(
                 claim["evidence"] = evidence
             if rerun and found.path in rerun:
                 compare(found, rerun[found.path])
-            question = found.path.stem.split("_")[0]
-            if found.path.stem in execute.ORDER and found.question not in (None, question):
-                found.add("question", f"{found.path.name} holds question {found.question}")
-                found.status = "findings"
             if problem := (failures or {}).get(found.path):
                 found.problems.insert(0, Problem("run failed", None, problem))
                 found.status = "findings" if notebook else "unreadable"

@@ -18,6 +18,7 @@ from pathlib import Path
 from hw4 import claims
 from hw4.claims import MIME, REQUIRED, SCHEMA_VERSION
 from hw4.tools import own_cells, submission
+from hw4.tools.execute import ORDER
 from hw4.tools.submission import Cell, Notebook, Problem, Unreadable, joined, shortened, visible
 
 # What the reference alone says about a claim; a submission that says something else is told.
@@ -131,6 +132,9 @@ def examine(notebook: Notebook, references: References) -> Grade:
     grade.question = references.question_of(notebook) or (claimed if claimed in REQUIRED else None)
     if claimed and claimed != grade.question:
         grade.add("question", f"claims of {shortened(claimed)} among cells of {grade.question}")
+    path = notebook.path
+    if path.stem in ORDER and grade.question not in (None, path.stem.split("_")[0]):
+        grade.add("question", f"{path.name} holds question {grade.question}")
     reference = references.get(grade.question)
     if reference is None:
         grade.add(

@@ -36,12 +36,13 @@ def run(options) -> int:
     Raises:
         ValueError: an option that makes no sense.
     """
-    from hw4 import tuning
-    from hw4.tuning import analysis
-
-    seed = runtime.start(options.seed)
     try:
         with connected(options.workers, options.scheduler) as client:
+            # only now: to load TensorFlow takes seconds, to refuse an address none
+            seed = runtime.start(options.seed)
+            from hw4 import tuning
+            from hw4.tuning import analysis
+
             log = tuning.search(
                 options.tuner,
                 trials=options.trials,
