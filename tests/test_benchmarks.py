@@ -73,7 +73,7 @@ def test_a_stubbed_search_and_a_final_training_on_a_handful_of_images(script, mo
     network |= {"neurons_1": 16, "dropout_dense": 0.0, "optimizer": "adam", "learning_rate": 1e-3}
     monkeypatch.setattr(tuning.tuning, "search", lambda tuner, seed: [])
     monkeypatch.setattr(tuning, "best", lambda log: {"values": network})
-    monkeypatch.setattr(tuning, "FINAL_FACTOR", 0.5)
+    monkeypatch.setattr(on_mnist, "FINAL_EPOCHS", (4, 4))
     monkeypatch.setattr(tuning, "REPORTED_EPOCHS", 4)
     small = {"conv_layers": 1, "filters_1": 16, "dropout_conv_1": 0.0, "dense_layers": 0}
     monkeypatch.setattr(tuning.reported, "BEST", small | {"learning_rate": 1e-3})
