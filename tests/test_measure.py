@@ -24,6 +24,37 @@ def test_equal_differences_have_no_width():
     assert measure.paired_interval([2, 3, 4], [1, 2, 3]) == (1, 1, 1)
 
 
+def test_differences_that_rounding_alone_parts_have_no_width():
+    mean, low, high = measure.paired_interval([0.3, 0.4, 0.5], [0.1, 0.2, 0.3])
+    assert low == mean == high == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize("confidence", [0, 1, 95, math.nan])
+def test_a_confidence_is_between_0_and_1(confidence):
+    for call in (
+        lambda: measure.paired_interval([1, 2, 4], [1, 2, 3], confidence),
+        lambda: measure.wilson(8, 10, confidence),
+        lambda: measure.cluster_bootstrap(np.mean, [1, 2], [3, 4], confidence=confidence),
+    ):
+        with pytest.raises(ValueError, match=f"^confidence must be between .* got {confidence}"):
+            call()
+
+
+@pytest.mark.parametrize(
+    ("successes", "trials", "message"),
+    [(0, 0, "trials .* got 0"), (11, 10, "successes .* 0 to 10; got 11"), (8.0, 10, r"got 8\.0")],
+)
+def test_wilson_refuses(successes, trials, message):
+    with pytest.raises(ValueError, match=message):
+        measure.wilson(successes, trials)
+
+
+@pytest.mark.parametrize("values", [[0.9, 0.2], ["True", "False"], [math.nan, 1], [3, 0]])
+def test_mcnemar_refuses_what_says_neither_right_nor_wrong(values):
+    with pytest.raises(ValueError, match="second_right must be"):
+        measure.mcnemar([1, 0], values)
+
+
 @pytest.mark.parametrize(
     ("a", "b", "message"),
     [

@@ -63,6 +63,9 @@ def test_arrays_are_read_only(split):
 def test_validation_mask_of_any_size(size):
     labels = np.random.default_rng(0).integers(0, 10, 100)
     assert mnist.validation_mask(labels, size).sum() == size
+    assert (
+        mnist.validation_mask(labels.tolist(), size) == mnist.validation_mask(labels, size)
+    ).all()
 
 
 @pytest.mark.parametrize("size", [0, 100, -1])

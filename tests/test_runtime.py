@@ -245,6 +245,30 @@ def test_write_whole_replaces_or_leaves_the_old_file(tmp_path, monkeypatch):
     assert [p.name for p in path.parent.iterdir()] == ["text.json"]
 
 
+def test_write_whole_writes_what_a_link_leads_to(tmp_path):
+    link, real = tmp_path / "link.csv", tmp_path / "real.csv"
+    real.write_text("old")
+    link.symlink_to(real)
+    assert runtime.write_whole(link, "new") == link
+    assert link.is_symlink()
+    assert real.read_text() == "new"
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/fd"), reason="this system has no such names")
+def test_write_whole_leaves_the_names_of_devices_alone(tmp_path):
+    """Where output is redirected to a file, /dev/stdout leads to one that can be replaced."""
+    with (tmp_path / "out").open("w") as stream:
+        for path in (f"/dev/fd/{stream.fileno()}", "/dev/no_such_device"):
+            with pytest.raises(FileExistsError, match=f"no file replaces: '{path}'"):
+                runtime.write_whole(path, "new")
+    assert (tmp_path / "out").read_text() == ""
+
+
+def test_write_whole_names_the_folder_that_is_in_its_way(tmp_path):
+    with pytest.raises(IsADirectoryError, match=f"'{tmp_path}'"):
+        runtime.write_whole(tmp_path, "new")
+
+
 @pytest.mark.parametrize("kind", ["pipe", "device"])
 def test_write_whole_replaces_no_pipe_or_device(tmp_path, kind):
     path = tmp_path / "grades.csv"

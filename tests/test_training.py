@@ -102,6 +102,14 @@ def test_shear_alone_moves_sideways_only():
     assert 0.9 < np.abs(slanted[:, 0] - 16).max() <= 0.3 * 3.5 + 0.05
 
 
+@pytest.mark.parametrize("kind", ["float16", "float64", "int64", "uint8"])
+def test_augment_takes_any_real_numbers(kind):
+    image = np.zeros((1, 9, 9, 1), kind)
+    image[0, 4, 4] = 1
+    moved = training.augment(image, np.random.default_rng(0), **STILL)
+    assert (moved.dtype, moved.tolist()) == (np.float32, image.tolist())
+
+
 def test_augment_refuses_other_shapes():
     with pytest.raises(
         ValueError, match=r"images must have shape \(n, h, w, 1\); got \(4, 28, 28\)"

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from scipy import stats
 
-from hw4.runtime import real
+from hw4.runtime import integer, real
 
 Interval = tuple[float, float, float]
 
@@ -30,12 +30,14 @@ def paired_interval(with_it, without, confidence: float = 0.95) -> Interval:
         Mean, lower and upper end.
 
     Raises:
-        ValueError: fewer than 2 pairs, unequal numbers, or something that is not finite.
+        ValueError: fewer than 2 pairs, unequal numbers, something that is not finite, or a
+            confidence outside its range.
 
     >>> gain = paired_interval([0.97, 0.98, 0.96], [0.95, 0.97, 0.93])
     >>> [round(x, 4) for x in gain]
     [0.02, -0.0048, 0.0448]
     """
+    _check_confidence(confidence)
     with_it, without = (
         real(name, values).astype(float)
         for name, values in (("with_it", with_it), ("without", without))
@@ -52,7 +54,8 @@ def paired_interval(with_it, without, confidence: float = 0.95) -> Interval:
             "that are not. Look for a training that diverged."
         )
     mean = float(differences.mean())
-    if np.ptp(differences) == 0:  # SciPy divides by the deviation
+    rounding = 4 * np.finfo(float).eps * max(np.abs(with_it).max(), np.abs(without).max())
+    if np.ptp(differences) <= rounding:  # equal differences; SciPy divides by their deviation
         return mean, mean, mean
     low, high = stats.ttest_rel(with_it, without).confidence_interval(confidence)
     return mean, float(low), float(high)
@@ -61,9 +64,16 @@ def paired_interval(with_it, without, confidence: float = 0.95) -> Interval:
 def wilson(successes: int, trials: int, confidence: float = 0.95) -> Interval:
     """Return a share and its interval of Wilson (1927), for trials that are independent.
 
+    Raises:
+        ValueError: `trials` below 1, `successes` not from 0 to `trials`, or a confidence not
+            between 0 and 1.
+
     >>> [round(x, 4) for x in wilson(8, 10)]
     [0.8, 0.4902, 0.9433]
     """
+    trials = integer("trials", trials, 1)
+    successes = integer("successes", successes, 0, trials)
+    _check_confidence(confidence)
     low, high = stats.binomtest(successes, trials).proportion_ci(confidence, method="wilson")
     return successes / trials, float(low), float(high)
 
@@ -95,13 +105,15 @@ def cluster_bootstrap(
         The statistic of all rows, lower and upper end.
 
     Raises:
-        ValueError: fewer than 2 clusters, arrays of other lengths, or a statistic that is
-            undefined in more than half of the draws.
+        ValueError: fewer than 2 clusters, arrays of other lengths, a statistic that is undefined
+            in more than half of the draws, no draw, or a confidence outside its range.
 
     >>> right, patients = np.array([1, 1, 1, 0, 0, 1, 1, 1]), list("aabbbccd")
     >>> [round(x, 2) for x in cluster_bootstrap(np.mean, patients, right)]
     [0.75, 0.45, 1.0]
     """
+    draws = integer("draws", draws, 1)
+    _check_confidence(confidence)
     arrays = [np.asarray(array) for array in arrays]
     names, of_row = np.unique(np.asarray(clusters), return_inverse=True)
     if len(names) < 2 or any(len(array) != len(of_row) for array in arrays):
@@ -141,10 +153,14 @@ def mcnemar(first_right, second_right) -> tuple[int, int, float]:
     Returns:
         Cases that only the first gets right, cases that only the second does, two-sided p.
 
+    Raises:
+        ValueError: unequal shapes, or something else than booleans (or 0 and 1), such as
+            predictions.
+
     >>> mcnemar([True] * 8 + [False], [False] * 7 + [True, True])
     (7, 1, 0.0703125)
     """
-    first, second = np.asarray(first_right, bool), np.asarray(second_right, bool)
+    first, second = _booleans("first_right", first_right), _booleans("second_right", second_right)
     if first.shape != second.shape:
         raise ValueError(
             f"first_right and second_right must have one shape; got {first.shape} and "
@@ -154,6 +170,19 @@ def mcnemar(first_right, second_right) -> tuple[int, int, float]:
     discordant = only_first + only_second
     p = stats.binomtest(only_first, discordant).pvalue if discordant else 1.0
     return only_first, only_second, float(p)
+
+
+def _booleans(name: str, values) -> np.ndarray:
+    array = real(name, values)
+    if not np.isin(array, (0, 1)).all():
+        odd = array[~np.isin(array, (0, 1))][0]
+        raise ValueError(f"{name} must be booleans; got {odd}. Compare answers with the truth.")
+    return array.astype(bool)
+
+
+def _check_confidence(confidence: float) -> None:
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence must be between 0 and 1; got {confidence}. Try 0.95.")
 
 
 def operations(function: Callable[[np.ndarray], object], x) -> int:

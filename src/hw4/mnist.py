@@ -85,6 +85,7 @@ def validation_mask(labels: np.ndarray, size: int = VALIDATION_SIZE) -> np.ndarr
     Raises:
         ValueError: `size` is not between 1 and n - 1.
     """
+    labels = np.asarray(labels)
     if not 1 <= size < len(labels):
         raise ValueError(
             f"size must be from 1 to {len(labels) - 1}; got {size}. Take a part of the labels."

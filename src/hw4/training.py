@@ -59,7 +59,7 @@ def augment(
     """Move every image by its own small random affine map, uniform in each parameter.
 
     Args:
-        images: (n, h, w, 1) float32.
+        images: (n, h, w, 1), taken as float32.
         rng: source of all randomness: equal generators give equal images.
         shift: largest displacement, pixels, in each direction.
         rotation: largest angle, degrees, to each side.
@@ -81,6 +81,7 @@ def augment(
         raise ValueError(
             f"images must have shape (n, h, w, 1); got {images.shape}. Add the missing axis."
         )
+    images = np.asarray(images, np.float32)
     n, height, width, _ = images.shape
     maps = _random_affine(n, (height, width), rng, shift, rotation, scale, shear)
     out = np.empty_like(images)

@@ -251,9 +251,25 @@ def test_find_takes_beginnings_and_refuses_the_rest(monkeypatch, tmp_path):
     save(tmp_path, "q7_grad_cam.ipynb", "x = 1")
     save(tmp_path, "q5_conv_shapes.ipynb", "x = 1")
     assert [path.stem for path in execute.find()] == ["q5_conv_shapes", "q7_grad_cam"]
-    assert [path.stem for path in execute.find(["notebooks/q7_grad_cam.ipynb"])] == ["q7_grad_cam"]
-    with pytest.raises(ValueError, match="must be one of q5_conv_shapes, q7_grad_cam; got 'q9'"):
-        execute.find(["q9"])
+    assert [path.stem for path in execute.find([f"{tmp_path}/q7_grad_cam"])] == ["q7_grad_cam"]
+    for name in ("q9", "", "."):
+        with pytest.raises(ValueError, match=f"one of q5_conv_shapes, q7_grad_cam; got '{name}'"):
+            execute.find([name])
+
+
+def test_somebody_elses_notebook_is_not_taken_for_the_projects(monkeypatch, tmp_path):
+    save(tmp_path, "q5_conv_shapes.ipynb", "x = 1")
+    monkeypatch.chdir(tmp_path)
+    for name in (f"{tmp_path}/q5_conv_shapes.ipynb", "q5_conv_shapes.ipynb", "elsewhere/q5"):
+        with pytest.raises(ValueError, match=rf"the project's own, in .*; got '{name}'\. `hw4 gra"):
+            execute.find([name])
+
+
+def test_a_refused_run_leaves_the_last_report(monkeypatch, tmp_path):
+    monkeypatch.setattr(cli, "REPORT", tmp_path)
+    (tmp_path / "index.html").write_text("the last one")
+    assert cli.main(["run", "q5", "--jobs", "0"]) == 2
+    assert (tmp_path / "index.html").read_text() == "the last one"
 
 
 def test_a_wrong_name_is_a_wrong_call(capsys):

@@ -144,14 +144,14 @@ def _run(options) -> int:
     from hw4.tools.grade import References, grade_all, summary
 
     console = Console(stderr=True)
-    sources = execute.find(options.notebooks)
+    sources, most = execute.find(options.notebooks), _jobs(options)
     target = runtime.NOTEBOOKS if options.in_place else EXECUTED
     pages.announce(REPORT)
 
     def verdict(path: Path) -> str:
         return summary([found for found, _ in grade_all([path], References(runtime.NOTEBOOKS))])
 
-    failed = execute.run_all(sources, target, console, verdict, _jobs(options))
+    failed = execute.run_all(sources, target, console, verdict, most)
     paths = sorted(target / source.name for source in sources)
     failures = {target / source.name: problem for source, problem in failed.items()}
     missing = [] if options.notebooks else execute.missing()
@@ -245,6 +245,10 @@ def _show(
     from hw4.tools.rerun import compare
     from hw4.tools.submission import Problem
 
+    if csv and csv.is_dir():
+        raise ValueError(f"csv must be a file; got the folder {csv}. Name a file in it.")
+    if html and html.exists() and not html.is_dir():
+        raise ValueError(f"html must be a folder; got the file {html}. Name another.")
     references = grade.References(reference or runtime.NOTEBOOKS)
     if reference and not references:
         raise ValueError(

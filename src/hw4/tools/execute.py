@@ -33,14 +33,21 @@ def find(names: list[str] | None = None) -> list[Path]:
         names: paths, file names, or beginnings of file names such as `q7`.
 
     Raises:
-        ValueError: a name that picks no notebook.
+        ValueError: a name that picks no notebook, or the path of somebody else's.
     """
     present = [path for stem in ORDER if (path := NOTEBOOKS / f"{stem}.ipynb").is_file()]
     if not names:
         return present
     picked = []
     for name in names:
-        found = [path for path in present if path.stem.startswith(Path(name).stem)]
+        given = Path(name)
+        named = given.is_file() or given.parent != Path()
+        if named and given.resolve().parent != NOTEBOOKS.resolve():
+            raise ValueError(
+                f"notebook must be one of the project's own, in {NOTEBOOKS}; got {name!r}. "
+                "`hw4 grade` holds others against them."
+            )
+        found = [path for path in present if given.stem and path.stem.startswith(given.stem)]
         if not found:
             known = ", ".join(path.stem for path in present)
             raise ValueError(f"notebook must be one of {known}; got {name!r}. Name one of these.")

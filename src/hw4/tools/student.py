@@ -26,9 +26,11 @@ def write(sources: list[Path], folder: Path) -> list[Path]:
     """Write the student's version of every notebook into a folder; return the files.
 
     Raises:
-        ValueError: the folder holds a file of that name with other content, such as work done in
-            it: nothing is written then.
+        ValueError: the folder is a file, or holds a file of that name with other content, such as
+            work done in it: nothing is written then.
     """
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"out must be a folder; got the file {folder}. Name another.")
     texts = {}
     for source in sources:
         notebook = json.loads(source.read_text(encoding="utf-8"))

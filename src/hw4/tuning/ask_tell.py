@@ -45,7 +45,8 @@ class Plan:
         seed: any integer from 0.
         epochs: budget of a first trial and of a promoted one; Hyperband has its own way from 1
             epoch to the second of them.
-        promoted: how many of the best first trials run again for longer, not for Hyperband.
+        promoted: how many of the best first trials run again for longer, all if there are fewer;
+            not for Hyperband.
         initial_points: random trials before the Bayesian model is first asked.
         affordable: turns what is proposed into what is built; idempotent.
         data: whatever identifies the data; a folder of other data is refused.
