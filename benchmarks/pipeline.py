@@ -2,8 +2,8 @@
 
     python benchmarks/pipeline.py [lint unit notebooks run]
 
-`make test` is lint, unit and notebooks, after set-up; `make run` is run. All of them take about half
-an hour on two cores.
+`make test` is lint, unit and notebooks, after set-up; `make run` is run. All of them take about
+half an hour on two cores.
 """
 
 import resource

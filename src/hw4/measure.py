@@ -174,9 +174,9 @@ def mcnemar(first_right, second_right) -> tuple[int, int, float]:
 
 def _booleans(name: str, values) -> np.ndarray:
     array = real(name, values)
-    if not np.isin(array, (0, 1)).all():
-        odd = array[~np.isin(array, (0, 1))][0]
-        raise ValueError(f"{name} must be booleans; got {odd}. Compare answers with the truth.")
+    odd = array[~np.isin(array, (0, 1))]
+    if odd.size:
+        raise ValueError(f"{name} must be booleans; got {odd[0]}. Compare answers with the truth.")
     return array.astype(bool)
 
 

@@ -152,7 +152,7 @@ def write_whole(path: str | Path, content: str | bytes, durable: bool = True) ->
     """Write a file so that a kill at any moment leaves the old one or the new one, whole.
 
     Two processes may write the same path at once: each has its own partial file, and the last one
-    to finish stands. A symbolic link stays one; what it leads to is written.
+    to finish stands. A symbolic link is replaced, not followed.
 
     Args:
         path: the file; its folder is made.
@@ -169,10 +169,9 @@ def write_whole(path: str | Path, content: str | bytes, durable: bool = True) ->
         raise IsADirectoryError(errno.EISDIR, "A folder, where a file is to be", str(path))
     # /dev/stdout leads to a plain file where output is redirected to one
     place = Path(os.path.realpath(path.parent))
-    device = place == Path("/dev") or place.match("/proc/*/fd")
+    device = place in (Path("/dev"), Path("/dev/fd")) or place.match("/proc/*/fd")
     if device or (path.exists() and not path.is_file()):
         raise FileExistsError(errno.EEXIST, "A pipe or device, which no file replaces", str(path))
-    given, path = path, Path(os.path.realpath(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     if isinstance(content, str):
         content = content.encode("utf-8")
@@ -194,7 +193,7 @@ def write_whole(path: str | Path, content: str | bytes, durable: bool = True) ->
         with contextlib.suppress(OSError):
             os.unlink(partial)
         raise
-    return given
+    return path
 
 
 def start(seed: int) -> int:

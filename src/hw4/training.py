@@ -77,11 +77,11 @@ def augment(
     >>> bool((augment(image, np.random.default_rng(0), **still) == image).all())
     True
     """
+    images = np.asarray(images, np.float32)
     if images.ndim != 4 or images.shape[-1] != 1:
         raise ValueError(
             f"images must have shape (n, h, w, 1); got {images.shape}. Add the missing axis."
         )
-    images = np.asarray(images, np.float32)
     n, height, width, _ = images.shape
     maps = _random_affine(n, (height, width), rng, shift, rotation, scale, shear)
     out = np.empty_like(images)

@@ -151,6 +151,35 @@ def test_errors_of_the_file_system_are_one_line(tmp_path, capsys, folder, said):
     assert err.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        (["--csv", "{0}"], "csv must be a file; got the folder {0}."),
+        (["--html", "{0}/file"], "html must be a folder; got the file {0}/file."),
+        (["--reference", "{0}"], "reference must be a folder of executed notebooks; got {0}."),
+    ],
+)
+def test_places_are_refused_before_any_work(monkeypatch, tmp_path, capsys, option, said):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr(cli, "_rerun", lambda *_: pytest.fail("graded first"))
+    monkeypatch.setattr(cli, "_show", lambda *_: pytest.fail("graded first"))
+    option = [word.format(tmp_path) for word in option]
+    assert cli.main(["grade", str(tmp_path / "file"), "--rerun", *option]) == 2
+    assert capsys.readouterr().err.startswith(f"hw4 grade: {said.format(tmp_path)}")
+
+
+@pytest.mark.parametrize(
+    "options", [["--scheduler", "typo"], ["--workers", "-1"], ["--seed", "-1"]]
+)
+def test_a_search_is_refused_before_tensorflow_is_loaded(tmp_path, options):
+    code = "import sys; from hw4.tools import cli; code = cli.main(sys.argv[1:]); "
+    code += "print(code, 'tensorflow' in sys.modules)"
+    command = [sys.executable, "-c", code, "tune", "--folder", str(tmp_path / "search"), *options]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout == "2 False\n"
+    assert done.stderr.count("\n") == 1
+
+
 def test_a_sigterm_ends_like_ctrl_c_with_its_own_code(monkeypatch, capsys):
     before = signal.getsignal(signal.SIGTERM)
     monkeypatch.setattr(cli, "_run", lambda options: os.kill(os.getpid(), signal.SIGTERM))

@@ -403,3 +403,11 @@ def test_failed_claims_say_what_is_off_and_not_what_is_right(capsys):
     assert "5.1-a: the measured number is below its mark" in text
     assert "23" not in text
     assert "0.8877" not in text
+
+
+def test_a_file_is_no_folder_to_write_into(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(
+        ValueError, match="out must be a folder; got the file .*/file. Name another"
+    ):
+        student.write(SOURCES[:1], tmp_path / "file")

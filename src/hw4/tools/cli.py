@@ -177,6 +177,7 @@ def _jobs(options) -> int | None:
 def _report(options) -> int:
     from hw4.tools import execute
 
+    _check_places(options)
     given = options.notebooks
     paths = _found("folders", given) if given else sorted(execute.find())
     whole = not given or runtime.NOTEBOOKS.resolve() in [place.resolve() for place in given]
@@ -196,7 +197,23 @@ def _found(name: str, places: list[Path], missing: bool = False) -> list[Path]:
     return paths
 
 
+def _check_places(options, reference: Path | None = None) -> None:
+    """Refuse at once what could only fail when all the work is done."""
+    from hw4.tools.grade import References
+
+    csv, html = options.csv, options.html
+    if csv and csv.is_dir():
+        raise ValueError(f"csv must be a file; got the folder {csv}. Name a file in it.")
+    if html and html.exists() and not html.is_dir():
+        raise ValueError(f"html must be a folder; got the file {html}. Name another.")
+    if reference and not References(reference):
+        raise ValueError(
+            f"reference must be a folder of executed notebooks; got {reference}. Name another."
+        )
+
+
 def _grade(options) -> int:
+    _check_places(options, options.reference)
     paths = _found("submissions", options.submissions, missing=True)
     return _show(
         paths,
@@ -245,15 +262,7 @@ def _show(
     from hw4.tools.rerun import compare
     from hw4.tools.submission import Problem
 
-    if csv and csv.is_dir():
-        raise ValueError(f"csv must be a file; got the folder {csv}. Name a file in it.")
-    if html and html.exists() and not html.is_dir():
-        raise ValueError(f"html must be a folder; got the file {html}. Name another.")
     references = grade.References(reference or runtime.NOTEBOOKS)
-    if reference and not references:
-        raise ValueError(
-            f"reference must be a folder of executed notebooks; got {reference}. Name another."
-        )
     pages = _pages(html)
     grades = []
     try:

@@ -41,8 +41,8 @@ def find(names: list[str] | None = None) -> list[Path]:
     picked = []
     for name in names:
         given = Path(name)
-        named = given.is_file() or given.parent != Path()
-        if named and given.resolve().parent != NOTEBOOKS.resolve():
+        named = (given.suffix and given.is_file()) or given.parent != Path()
+        if named and given.parent.resolve() != NOTEBOOKS.resolve():
             raise ValueError(
                 f"notebook must be one of the project's own, in {NOTEBOOKS}; got {name!r}. "
                 "`hw4 grade` holds others against them."

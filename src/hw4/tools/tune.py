@@ -36,13 +36,13 @@ def run(options) -> int:
     Raises:
         ValueError: an option that makes no sense.
     """
+    check(options.workers, options.scheduler)  # before TensorFlow, which takes seconds to load
+    seed = runtime.start(options.seed)
+    from hw4 import tuning
+    from hw4.tuning import analysis
+
     try:
         with connected(options.workers, options.scheduler) as client:
-            # only now: to load TensorFlow takes seconds, to refuse an address none
-            seed = runtime.start(options.seed)
-            from hw4 import tuning
-            from hw4.tuning import analysis
-
             log = tuning.search(
                 options.tuner,
                 trials=options.trials,
@@ -63,14 +63,8 @@ def run(options) -> int:
     return 0
 
 
-@contextlib.contextmanager
-def connected(workers: int, scheduler: str | None) -> Iterator:
-    """Yield a Dask client of so many processes here, or of a running cluster; None for neither.
-
-    Raises:
-        ValueError: a negative number, both at once, or no address.
-        ConnectionError: the scheduler does not answer.
-    """
+def check(workers: int, scheduler: str | None) -> None:
+    """Raise what `connected` raises about its arguments."""
     workers = runtime.integer("workers", workers, 0)
     if scheduler and workers:
         raise ValueError(
@@ -81,6 +75,17 @@ def connected(workers: int, scheduler: str | None) -> Iterator:
             f"scheduler must be an address such as tcp://127.0.0.1:8786; got {scheduler}. Take the "
             "one that `dask scheduler` prints."
         )
+
+
+@contextlib.contextmanager
+def connected(workers: int, scheduler: str | None) -> Iterator:
+    """Yield a Dask client of so many processes here, or of a running cluster; None for neither.
+
+    Raises:
+        ValueError: a negative number, both at once, or no address.
+        ConnectionError: the scheduler does not answer.
+    """
+    check(workers, scheduler)
     if not workers and not scheduler:
         yield None
         return
