@@ -177,9 +177,9 @@ def _jobs(options) -> int | None:
 def _report(options) -> int:
     from hw4.tools import execute
 
-    _check_places(options)
     given = options.notebooks
     paths = _found("folders", given) if given else sorted(execute.find())
+    _check_places(options)
     whole = not given or runtime.NOTEBOOKS.resolve() in [place.resolve() for place in given]
     missing = execute.missing() if whole else []
     return _show(paths, options.json, options.csv, options.html, missing=missing)
@@ -213,8 +213,8 @@ def _check_places(options, reference: Path | None = None) -> None:
 
 
 def _grade(options) -> int:
-    _check_places(options, options.reference)
     paths = _found("submissions", options.submissions, missing=True)
+    _check_places(options, options.reference)
     return _show(
         paths,
         options.json,
