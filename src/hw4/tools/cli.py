@@ -197,38 +197,40 @@ def _found(name: str, places: list[Path], missing: bool = False) -> list[Path]:
     return paths
 
 
-def _check_places(options, reference: Path | None = None) -> None:
+def _check_places(options) -> None:
     """Refuse at once what could only fail when all the work is done."""
-    from hw4.tools.grade import References
-
     csv, html = options.csv, options.html
     if csv and csv.is_dir():
         raise ValueError(f"csv must be a file; got the folder {csv}. Name a file in it.")
     if html and html.exists() and not html.is_dir():
         raise ValueError(f"html must be a folder; got the file {html}. Name another.")
-    if reference and not References(reference):
-        raise ValueError(
-            f"reference must be a folder of executed notebooks; got {reference}. Name another."
-        )
 
 
 def _grade(options) -> int:
+    from hw4.tools.grade import References
+
     paths = _found("submissions", options.submissions, missing=True)
-    _check_places(options, options.reference)
+    _check_places(options)
+    reference = options.reference
+    references = References(reference or runtime.NOTEBOOKS)
+    if reference and not references:
+        raise ValueError(
+            f"reference must be a folder of executed notebooks; got {reference}. Name another."
+        )
     return _show(
         paths,
         options.json,
         options.csv,
         options.html,
-        reference=options.reference,
-        rerun=_rerun(options, paths) if options.rerun else None,
+        references=references,
+        rerun=_rerun(options, paths, references) if options.rerun else None,
         lines=True,
     )
 
 
-def _rerun(options, paths: list[Path]) -> dict:
+def _rerun(options, paths: list[Path], references) -> dict:
     from hw4.tools import rerun
-    from hw4.tools.grade import References, label
+    from hw4.tools.grade import label
 
     limits = {}
     for name in ("workers", "seconds", "memory"):
@@ -236,7 +238,6 @@ def _rerun(options, paths: list[Path]) -> dict:
             limits[name] = value
             if not 0 < value < float("inf"):
                 raise ValueError(f"{name} must be a positive number; got {value}. Correct it.")
-    references = References(options.reference or runtime.NOTEBOOKS)
     again = {}
     for path, found in rerun.run(paths, references, scheduler=options.scheduler, **limits):
         again[path] = found
@@ -252,7 +253,7 @@ def _show(
     *,
     failures: dict[Path, str] | None = None,
     missing: list[Path] | None = None,
-    reference: Path | None = None,
+    references=None,
     evidence: str = "consistent, not re-run",
     rerun: dict | None = None,
     lines: bool = False,
@@ -262,7 +263,8 @@ def _show(
     from hw4.tools.rerun import compare
     from hw4.tools.submission import Problem
 
-    references = grade.References(reference or runtime.NOTEBOOKS)
+    if references is None:
+        references = grade.References(runtime.NOTEBOOKS)
     pages = _pages(html)
     grades = []
     try:

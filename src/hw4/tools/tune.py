@@ -36,13 +36,14 @@ def run(options) -> int:
     Raises:
         ValueError: an option that makes no sense.
     """
-    check(options.workers, options.scheduler)  # before TensorFlow, which takes seconds to load
+    # before TensorFlow, which takes seconds to load
+    connection = connected(options.workers, options.scheduler)
     seed = runtime.start(options.seed)
     from hw4 import tuning
     from hw4.tuning import analysis
 
     try:
-        with connected(options.workers, options.scheduler) as client:
+        with connection as client:
             log = tuning.search(
                 options.tuner,
                 trials=options.trials,
@@ -63,8 +64,15 @@ def run(options) -> int:
     return 0
 
 
-def check(workers: int, scheduler: str | None) -> None:
-    """Raise what `connected` raises about its arguments."""
+def connected(workers: int, scheduler: str | None) -> contextlib.AbstractContextManager:
+    """Return the context of a Dask client: of processes here, or of a running cluster; else None.
+
+    Wrong arguments are refused at once; the connection is made when the context is entered.
+
+    Raises:
+        ValueError: a negative number, both at once, or no address.
+        ConnectionError: on entering, the scheduler does not answer.
+    """
     workers = runtime.integer("workers", workers, 0)
     if scheduler and workers:
         raise ValueError(
@@ -75,20 +83,11 @@ def check(workers: int, scheduler: str | None) -> None:
             f"scheduler must be an address such as tcp://127.0.0.1:8786; got {scheduler}. Take the "
             "one that `dask scheduler` prints."
         )
+    return _client(workers, scheduler) if workers or scheduler else contextlib.nullcontext()
 
 
 @contextlib.contextmanager
-def connected(workers: int, scheduler: str | None) -> Iterator:
-    """Yield a Dask client of so many processes here, or of a running cluster; None for neither.
-
-    Raises:
-        ValueError: a negative number, both at once, or no address.
-        ConnectionError: the scheduler does not answer.
-    """
-    check(workers, scheduler)
-    if not workers and not scheduler:
-        yield None
-        return
+def _client(workers: int, scheduler: str | None) -> Iterator:
     from distributed import Client
 
     with contextlib.ExitStack() as stack:
