@@ -25,8 +25,8 @@ run: ready  ## execute all notebooks into build/, render the report, print the c
 test: ready  ## lint, unit tests, then every notebook executed and compared
 	@$(BIN)/hw4 test
 
-test-fast: ready  ## lint and unit tests, without the notebooks
-	@$(BIN)/hw4 test lint unit
+test-fast: ready  ## lint and the fast unit tests: about a minute
+	@$(BIN)/hw4 test lint fast
 
 lint unit notebooks: ready
 	@$(BIN)/hw4 test $@ $(if $(NOTEBOOKS),--only $(NOTEBOOKS))

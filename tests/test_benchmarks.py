@@ -17,6 +17,8 @@ from hw4.runtime import ROOT
 from hw4.tools.grade import References
 from hw4.tuning import on_mnist
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def script(monkeypatch):

@@ -173,6 +173,7 @@ display({{"{mime}": {document}, "text/plain": "claims"}}, raw=True)
 """
 
 
+@pytest.mark.slow
 def test_nbval_sees_an_invented_table(tmp_path):
     source = INVENTED.format(mime=MIME, document=claims_document())
     for name, stored in {"honest": {}, "invented": {"exact": 8}}.items():

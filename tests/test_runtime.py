@@ -29,6 +29,7 @@ def test_start_seeds_python_numpy_and_backend(monkeypatch):
     assert all(a != b for a, b in zip(draws(), first, strict=True))
 
 
+@pytest.mark.slow
 def test_reseeded_networks_are_those_of_keras_own_seed_and_train_alike(monkeypatch):
     def trained(seed_with):
         seed_with(5)
@@ -191,6 +192,7 @@ def run_silent(graphs, **environment):
     return done.stdout.splitlines()
 
 
+@pytest.mark.slow
 def test_start_up_is_silent_repeatable_and_follows_no_personal_keras_json(tmp_path):
     personal = {"image_data_format": "channels_first", "floatx": "float16", "epsilon": 0.1}
     (tmp_path / "keras.json").write_text(json.dumps(personal | {"backend": "torch"}))

@@ -87,6 +87,7 @@ def small_wheel(folder: Path, files: int) -> Path:
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="kills by signal")
 def test_a_pip_that_was_killed_while_unpacking_is_made_good(tmp_path, monkeypatch):
     pip = pytest.importorskip("pip", reason="its own is linked: to install one takes seconds")
@@ -191,6 +192,7 @@ def test_the_trial_passes_here():
     exec(setup_env.TRIAL, {})
 
 
+@pytest.mark.slow
 def test_two_set_ups_of_one_checkout_take_turns(tmp_path):
     code = (
         f"import sys, time; sys.path.insert(0, {str(ROOT)!r}); import setup_env, pathlib\n"

@@ -438,6 +438,7 @@ def keras_truth(case):
         return None
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:divide by zero")  # Keras' way to refuse a pooling stride of 0
 def test_live_keras():
     refused = 0
@@ -466,6 +467,7 @@ def called(layer, images):
         return None
 
 
+@pytest.mark.slow
 def test_keras_shapes_are_those_of_arrays():
     compared = 0
     for case in make_pytorch_shapes.cases(200, seed=12, words=1):
@@ -533,6 +535,7 @@ def test_receptive_fields_are_the_support_of_real_networks():
     assert compared > 15
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["VGG16", "ResNet50"])
 def test_from_keras_traces_published_networks(undrawn, name):
     import keras
@@ -653,6 +656,7 @@ CHANGES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CHANGES)
 def test_from_keras_counts_what_keras_counts(name):
     from keras.src.utils import summary_utils

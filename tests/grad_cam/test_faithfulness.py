@@ -266,6 +266,7 @@ def test_layers_are_redrawn_from_the_top_down_in_copies():
     assert 0 < np.abs(spread).max() <= np.sqrt(6 / (9 + 36))  # Glorot's bound for 3x3, 1 to 4
 
 
+@pytest.mark.slow
 def test_maps_of_randomised_copies_can_be_compared():
     model, images = network(), np.random.default_rng(0).random((5, 8, 8, 1))
     maps = normalise(grad_cam(model, images, 0))

@@ -127,6 +127,7 @@ def test_a_changed_structure_is_noticed(name):
     np.testing.assert_allclose(after, expected, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_everything_is_freed_with_the_model():
     model = network()
     grad_cam(model, IMAGES)

@@ -10,6 +10,8 @@ from keras import layers, ops
 from hw4.grad_cam import grad_cam, normalise
 from hw4.grad_cam.faithfulness import deletion_insertion
 
+pytestmark = pytest.mark.slow
+
 RNG = np.random.default_rng(7)
 IMAGES = RNG.random((5, 7, 8, 1)).astype("float32")
 KERNEL = RNG.normal(size=(3, 3, 1, 4)).astype("float32")

@@ -17,6 +17,8 @@ from sklearn.preprocessing import StandardScaler
 from hw4 import radiographs, runtime
 from hw4.radiographs import drawing, phantom
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory):

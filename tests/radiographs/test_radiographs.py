@@ -669,6 +669,7 @@ def patients_and_labels(draw):
     return patients, np.array(labels)
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(patients_and_labels(), st.sampled_from([0.1, 0.2, 0.5, 0.9]), st.integers(0, 9))
 def test_a_split_by_patient_keeps_patients_together(case, share, seed):

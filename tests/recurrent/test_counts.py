@@ -19,6 +19,7 @@ def keras_count(layer, features):
     return layer.count_params()
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(size, size, st.integers(1, 9))
 def test_formulas_equal_keras(units, features, kernel_size):

@@ -6,6 +6,8 @@ import pytest
 
 from hw4 import recurrent
 
+pytestmark = pytest.mark.slow
+
 
 def numpy(tensor):
     return keras.ops.convert_to_numpy(tensor)

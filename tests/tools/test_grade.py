@@ -534,6 +534,7 @@ def thousands_of_cells(book):
     book["cells"] = [*book["cells"][:4], *cells]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("forge", [endless_outputs, thousands_of_cells])
 def test_grading_takes_no_longer_than_reading(book, save, references, forge):
     forge(book)

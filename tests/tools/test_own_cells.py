@@ -744,6 +744,7 @@ def test_what_the_reference_sets_in_its_place_it_may_set():
     assert reaches([ABOVE, "accuracy = 1", BELOW], {1: "accuracy = None"}) == {}
 
 
+@pytest.mark.slow
 def test_much_source_takes_no_time_and_is_named():
     chain = "\n".join(f"a{i} = a{i + 1}" for i in range(5000))
     assert reach(f"{chain}\na5000 = []\na0.append(3)") == []

@@ -13,6 +13,8 @@ from hw4.claims import MIME, REQUIRED, Claim, Claims, shown
 from hw4.tools import cli, rerun
 from hw4.tools.grade import Grade, References
 
+pytestmark = pytest.mark.slow
+
 SOURCES = [
     'import random\nfrom hw4.claims import Claims\n\nclaims = Claims("q7", {"seed": 7})',
     "accuracy = 0.995 + random.random() / 10000",

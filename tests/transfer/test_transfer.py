@@ -14,6 +14,8 @@ from hw4.transfer import collapse, comparison, features, fitting, preprocessing,
 from hw4.transfer import weights as pretrained
 from hw4.transfer.networks import folded
 
+pytestmark = pytest.mark.slow
+
 SIZE = 32
 NAMES = ("VGG16", "ResNet50")
 
@@ -323,6 +325,7 @@ DAMAGE = {
 }
 
 
+@pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")  # a file left open
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_a_damaged_part_is_computed_again_and_no_other(data, tmp_path, damage):
     first, _ = extract(data, tmp_path)

@@ -14,6 +14,8 @@ from hw4 import radiographs, transfer
 from hw4.runtime import DATA
 from hw4.transfer import backbones, weights
 
+pytestmark = pytest.mark.slow
+
 NAMES = ("VGG16", "ResNet50")
 
 

@@ -124,6 +124,7 @@ def test_the_race_is_fair_and_says_when_scores_matter():
     assert runs["bayesian"]["seconds"] > runs["random"]["seconds"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [3])
 def test_when_the_scores_begin_to_matter(seed):
     """After all first trials; after the initial points; after the first round."""

@@ -147,6 +147,7 @@ def killed_in_trial(planned, folder, number):
     assert child.exitcode == -signal.SIGKILL
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tuner", TUNERS)
 def test_kill_9_in_the_middle_of_a_trial(tuner, tmp_path):
     whole = run(plan(tuner))
@@ -168,6 +169,7 @@ def test_kill_9_in_the_middle_of_a_trial(tuner, tmp_path):
         assert best(log)["trial"] == best(whole)["trial"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tuner", TUNERS)
 def test_a_log_cut_at_any_byte_is_gone_on_with(tuner, tmp_path):
     whole, path = run(plan(tuner), tmp_path), tmp_path / "events.jsonl"

@@ -17,6 +17,8 @@ from hw4.tools import cli, tune
 from hw4.tuning import TUNERS, ask_tell, best, event_log, on_mnist, race
 from hw4.tuning.ask_tell import Plan, Search
 
+pytestmark = pytest.mark.slow
+
 
 def plan(tuner="random", **changes):
     options = {"trials": 7, "seed": 3, "epochs": (2, 6), "promoted": 2, "initial_points": 4}

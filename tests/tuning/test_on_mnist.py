@@ -9,6 +9,8 @@ import pytest
 from hw4 import mnist, tuning
 from hw4.tuning import ablation, best, network, on_mnist, space
 
+pytestmark = pytest.mark.slow
+
 SMALL = {"conv_layers": 1, "filters_1": 16}
 SMALL |= {"dropout_conv": 0.1, "dense_layers": 1, "neurons_1": 16, "dropout_dense": 0.0}
 SMALL |= {"optimizer": "adam", "learning_rate": 1e-3}

@@ -13,6 +13,8 @@ from hw4 import tuning
 from hw4.tuning import reported, space
 from hw4.tuning.ask_tell import Plan, Search
 
+pytestmark = pytest.mark.slow
+
 SPACE = space.declare(keras_tuner.HyperParameters())
 LARGEST = {"conv_layers": 5, "dense_layers": 5}
 LARGEST |= {f"filters_{i}": 256 for i in range(1, 6)} | {f"neurons_{i}": 256 for i in range(1, 6)}

@@ -3,28 +3,31 @@
 import contextlib
 import sys
 
-from hw4.runtime import NOTEBOOKS, ROOT
+from hw4.runtime import NOTEBOOKS, ROOT, cores
 from hw4.tools import execute, jobs
 
-PARTS = ("lint", "unit", "notebooks")
-# Folders of unit tests that run beside the rest, which is begun first and takes about as long as
-# these one after the other. More processes would load TensorFlow more often, which takes seconds.
-UNIT = ("tests/transfer", "tests/tuning"), ("tests/tools",)
+PARTS = ("lint", "fast", "unit", "notebooks")
+# `fast` are the unit tests that are not marked `slow`.
+DEFAULT = ("lint", "unit", "notebooks")
+# A file of tests stays in one process, which makes what its tests share once.
+SPREAD = ("--dist=loadfile", "--no-loadscope-reorder", "-n")
 NBVAL = ("--nbval", "--nbval-cell-timeout=900", "-p", "no:cacheprovider", "-q", "--no-header")
 
 
 def run(parts: list[str], only: list[str] | None = None, most: int | None = None) -> int:
-    """Run `parts`, all by default, each to its end; return 0 if all passed, else 1.
+    """Run `parts`, `DEFAULT` if there are none, each to its end; return 0 if all passed, else 1.
 
     What a command writes is shown as it comes where it runs alone, else whole at its end.
     """
     results = {}
-    for part in parts or PARTS:
+    for part in parts or DEFAULT:
         match part:
             case "lint":
                 results |= _lint()
+            case "fast":
+                results |= _unit("fast unit tests", most, "-m", "not slow")
             case "unit":
-                results |= _unit(most)
+                results |= _unit("unit tests", most)
             case "notebooks":
                 results |= _notebooks(only, most)
     failed = [name for name, passed in results.items() if not passed]
@@ -42,13 +45,12 @@ def _lint() -> dict[str, bool]:
     return _run(work, 1)
 
 
-def _unit(most: int | None) -> dict[str, bool]:
-    """Run the unit tests in several processes; what dies in one harms no other."""
-    pytest = [sys.executable, "-m", "pytest"]
-    apart = [f"--ignore={folder}" for folders in UNIT for folder in folders]
-    work = [jobs.Job("unit tests", [*pytest, *apart])]
-    work += [jobs.Job(f"unit tests, {', '.join(folders)}", [*pytest, *folders]) for folders in UNIT]
-    return _run(work, most or jobs.at_once(len(work)))
+def _unit(name: str, most: int | None, *chosen: str) -> dict[str, bool]:
+    """Run unit tests in a process a core; what dies in one harms no other."""
+    most = most or jobs.at_once(cores())
+    spread = [*SPREAD, str(most)] if most > 1 else []
+    job = jobs.Job(name, [sys.executable, "-m", "pytest", *chosen, *spread])
+    return _run([job], 1, execute.environment(most))
 
 
 def _notebooks(only: list[str] | None, most: int | None) -> dict[str, bool]:
@@ -64,9 +66,12 @@ def _notebooks(only: list[str] | None, most: int | None) -> dict[str, bool]:
     return _run(work, most) | _run([report], 1)
 
 
-def _run(work: list[jobs.Job], most: int) -> dict[str, bool]:
+def _run(
+    work: list[jobs.Job], most: int, environment: dict[str, str] | None = None
+) -> dict[str, bool]:
     held: dict[jobs.Job, list[str]] = {job: [] for job in work}
-    with contextlib.closing(jobs.run(work, most, execute.environment(most), ROOT)) as events:
+    environment = environment or execute.environment(most)
+    with contextlib.closing(jobs.run(work, most, environment, ROOT)) as events:
         for job, line in events:
             if line is not None:
                 if most == 1:

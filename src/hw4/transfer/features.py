@@ -204,7 +204,9 @@ def _write(path: Path, part: dict) -> None:
 def _read(path: Path, key: str, batch: np.ndarray, channels: int) -> dict | None:
     """Return a part whose checksums, origin, shape and values are all right, else None."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        # from memory: NumPy leaves a damaged file open, and Windows would not let it be replaced
+        content = io.BytesIO(path.read_bytes())
+        with np.load(content, allow_pickle=False) as archive:
             part = dict(archive)
         values, positions = part["values"], part["positions"]
         right = (
