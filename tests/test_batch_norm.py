@@ -671,6 +671,12 @@ def test_an_array_on_disk_is_a_plain_array(tmp_path):
     np.testing.assert_array_equal(train(on_disk)[0], train(np.array(on_disk))[0])
 
 
+def test_a_backward_pass_wants_the_cache_and_not_the_whole_answer():
+    answer = train(np.eye(3))
+    with pytest.raises(TypeError, match=r"cache must be a Cache; got tuple\. Pass the second res"):
+        batchnorm_backward(np.eye(3), answer)
+
+
 def test_ragged_rows_are_refused():
     with pytest.raises(ValueError, match="x must be an array; got rows of unequal length"):
         train([[1.0, 2.0], [3.0]])

@@ -252,3 +252,10 @@ def test_fit_reports_validation():
 )
 def test_steps(samples, batch, epochs, steps):
     assert training.steps(samples, batch, epochs) == steps
+
+
+@pytest.mark.parametrize(("name", "wrong"), [("samples", 0), ("batch_size", 0), ("epochs", 2.5)])
+def test_steps_are_counted_of_integers_from_1(name, wrong):
+    counts = {"samples": 64, "batch_size": 16, "epochs": 3} | {name: wrong}
+    with pytest.raises(ValueError, match=rf"^{name} must be an integer of at least 1; got {wrong}"):
+        training.steps(**counts)

@@ -227,7 +227,7 @@ def batchnorm_backward(dout, cache) -> tuple[np.ndarray, np.ndarray, np.ndarray]
 
     Raises:
         ValueError: dout has not the shape of x, is not finite, or a gradient overflows.
-        TypeError: dout is no plain array of real numbers.
+        TypeError: dout is no plain array of real numbers, cache not that of a forward call.
 
     >>> x, dout = np.array([[1.0], [3.0]]), np.array([[1.0], [0.0]])
     >>> options = dict(running_mean=0, running_var=1, training=True, eps=0)
@@ -235,6 +235,9 @@ def batchnorm_backward(dout, cache) -> tuple[np.ndarray, np.ndarray, np.ndarray]
     >>> [gradient.ravel().tolist() for gradient in batchnorm_backward(dout, cache)]
     [[0.0, 0.0], [-1.0], [1.0]]
     """
+    if not isinstance(cache, Cache):
+        advice = "Pass the second result of batchnorm_forward"
+        _refuse("cache", "a Cache", type(cache).__name__, advice, TypeError)
     dout = _batch("dout", dout, (2, 4))
     if dout.shape != cache.shape:
         _refuse("dout", f"of the shape of x, {cache.shape}", dout.shape, "Pass d loss / d out")

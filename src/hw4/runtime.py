@@ -148,6 +148,16 @@ def cut(text: str, most: int = 200) -> str:
     return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
+def expect_folder(name: str, path: Path) -> None:
+    """Refuse a file where a folder is, or is to be made.
+
+    Raises:
+        ValueError: `path` is there and no folder; the message begins with `name`.
+    """
+    if os.path.lexists(path) and not path.is_dir():
+        raise ValueError(f"{name} must be a folder; got the file {path}. Name another.")
+
+
 def write_whole(path: str | Path, content: str | bytes, durable: bool = True) -> Path:
     """Write a file so that a kill at any moment leaves the old one or the new one, whole.
 

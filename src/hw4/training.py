@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from tqdm.auto import tqdm
 
-from hw4.runtime import batched, watched
+from hw4.runtime import batched, integer, watched
 
 
 def one_cycle(
@@ -195,9 +195,14 @@ def restart(used, new) -> None:
 def steps(samples: int, batch_size: int, epochs: int) -> int:
     """Count the optimizer steps of a run whose last batch of an epoch may be smaller.
 
+    Raises:
+        ValueError: a count that is no integer of at least 1.
+
     >>> steps(samples=55_000, batch_size=128, epochs=2)
     860
     """
+    counts = {"samples": samples, "batch_size": batch_size, "epochs": epochs}
+    samples, batch_size, epochs = (integer(name, count, 1) for name, count in counts.items())
     return -(-samples // batch_size) * epochs
 
 

@@ -132,7 +132,8 @@ def test_the_final_training_uses_all_training_images_and_no_others(tiny, monkeyp
         return {"loss": [1.0]}
 
     monkeypatch.setattr(on_mnist.training, "fit", fit)
-    model, history = tuning.train_final(SMALL | {"learning_rate": 7e-4}, seed=1, epochs=4)
+    monkeypatch.setattr(on_mnist, "FINAL_EPOCHS", (4, 4))
+    model, history = tuning.train_final(SMALL | {"learning_rate": 7e-4}, seed=1)
     assert sorted(tiny) == ["train", "validation"]
     assert len(given["images"]) == len(given["labels"]) == 1100
     assert given["augmented"] == on_mnist.VARIED
@@ -145,7 +146,7 @@ def test_the_final_training_uses_all_training_images_and_no_others(tiny, monkeyp
 
 def test_cheap_networks_train_for_more_epochs_within_bounds():
     epochs = [
-        tuning.final_epochs(SMALL | {"conv_layers": 3, "filters_2": width, "filters_3": width})
+        on_mnist.final_epochs(SMALL | {"conv_layers": 3, "filters_2": width, "filters_3": width})
         for width in (16, 64, 128, 256)
     ]
     assert epochs == sorted(epochs, reverse=True)

@@ -188,10 +188,7 @@ def _own_files(folder: Path) -> tuple[str, set[str], bool]:
 
 def _found_files(folder: Path) -> set[str]:
     """Return the paths below `folder` of everything in it that is not a folder of its own."""
-    if not os.path.lexists(folder):
-        return set()
-    if not folder.is_dir():
-        raise ValueError(f"folder must be a folder; got {folder}, a file. Choose another.")
+    runtime.expect_folder("folder", folder)
     found = set()
     for place, folders, files in os.walk(folder):
         linked = [name for name in folders if (Path(place) / name).is_symlink()]

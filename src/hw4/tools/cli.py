@@ -202,8 +202,8 @@ def _check_places(options) -> None:
     csv, html = options.csv, options.html
     if csv and csv.is_dir():
         raise ValueError(f"csv must be a file; got the folder {csv}. Name a file in it.")
-    if html and html.exists() and not html.is_dir():
-        raise ValueError(f"html must be a folder; got the file {html}. Name another.")
+    if html:
+        runtime.expect_folder("html", html)
 
 
 def _grade(options) -> int:

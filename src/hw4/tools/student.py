@@ -29,8 +29,7 @@ def write(sources: list[Path], folder: Path) -> list[Path]:
         ValueError: the folder is a file, or holds a file of that name with other content, such as
             work done in it: nothing is written then.
     """
-    if folder.exists() and not folder.is_dir():
-        raise ValueError(f"out must be a folder; got the file {folder}. Name another.")
+    runtime.expect_folder("out", folder)
     texts = {}
     for source in sources:
         notebook = json.loads(source.read_text(encoding="utf-8"))

@@ -8,14 +8,13 @@ report's own search apart, `ablation` takes parts of a network away.
 
 from hw4.tuning.ask_tell import TUNERS, best
 from hw4.tuning.network import accuracy, build_model, inputs, mistakes, train_network
-from hw4.tuning.on_mnist import final_epochs, search, train_final
+from hw4.tuning.on_mnist import search, train_final
 
 __all__ = [
     "TUNERS",
     "accuracy",
     "best",
     "build_model",
-    "final_epochs",
     "inputs",
     "mistakes",
     "search",

@@ -9,6 +9,8 @@ import math
 import os
 from pathlib import Path
 
+from hw4 import runtime
+
 NAME = "events.jsonl"
 
 
@@ -26,10 +28,7 @@ class EventLog:
 
     def __init__(self, folder: str | Path, search: dict) -> None:
         folder = Path(folder)
-        if folder.exists() and not folder.is_dir():
-            raise ValueError(
-                f"folder must be a folder; got {folder}, which is a file. Name another one."
-            )
+        runtime.expect_folder("folder", folder)
         self.path = folder / NAME
         if folder.exists() and not self.path.exists() and any(folder.iterdir()):
             raise ValueError(

@@ -119,9 +119,7 @@ def final_epochs(values) -> int:
     return int(np.clip(affordable, *FINAL_EPOCHS))
 
 
-def train_final(
-    values: dict, *, seed: int, epochs: int | None = None
-) -> tuple[keras.Model, dict[str, list[float]]]:
+def train_final(values: dict, *, seed: int) -> tuple[keras.Model, dict[str, list[float]]]:
     """Train the chosen network on all 60,000 training images, augmented, with one-cycle rate.
 
     The validation images have done their work when the choice is made, so they train too. The
@@ -130,14 +128,13 @@ def train_final(
     Args:
         values: hyperparameters of the winner.
         seed: of the initial weights, dropout, order and augmentation.
-        epochs: `final_epochs` by default.
 
     Returns:
         The trained model, and the history of `training.fit`.
     """
     parts = [inputs(split) for split in ("train", "validation")]
     images, labels = (np.concatenate(pieces) for pieces in zip(*parts, strict=True))
-    epochs = final_epochs(values) if epochs is None else epochs
+    epochs = final_epochs(values)
     model = fresh(values, seed, training.steps(len(images), BATCH_SIZE, epochs))
     history = training.fit(
         model,
