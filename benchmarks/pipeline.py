@@ -1,9 +1,9 @@
 """How long the project's own commands take, phase by phase, and each notebook of `hw4 run`.
 
-    python benchmarks/pipeline.py [lint unit notebooks run]
+    python benchmarks/pipeline.py [lint fast unit notebooks run]
 
-`make test` is lint, unit and notebooks, after set-up; `make run` is run. All of them take about
-half an hour on two cores.
+`make test` is lint, unit and notebooks, after set-up; `make test-fast` is lint and fast; `make run`
+is run. All of them take about half an hour on two cores.
 """
 
 import resource
@@ -16,11 +16,12 @@ from hw4.runtime import BUILD
 from hw4.tools.submission import read
 
 HW4 = (sys.executable, "-m", "hw4.tools.cli")
-PHASES = {part: ["test", part] for part in ("lint", "unit", "notebooks")} | {"run": ["run"]}
+PHASES = {part: ["test", part] for part in ("lint", "fast", "unit", "notebooks")} | {"run": ["run"]}
 COLUMNS = ("what", "seconds", "of the processor", "exit code")
 NOTES = (
-    "`hw4 test` in its three phases, and `hw4 run`. Below it are its notebooks, each with the "
-    "seconds of its own clock; they run side by side, and each has its share of the cores."
+    "`hw4 test` in its parts (`fast` is some of `unit`), and `hw4 run`. Below it are its "
+    "notebooks, each with the seconds of its own clock; they run side by side, and each has its "
+    "share of the cores."
 )
 
 

@@ -7,8 +7,12 @@ import sys
 import matplotlib as mpl
 import numpy as np
 import pytest
+from hypothesis import settings
 
 mpl.use("Agg")
+# A test is not red because the machine was busy for a moment.
+settings.register_profile("hw4", deadline=None)
+settings.load_profile("hw4")
 # What `runtime.start` arranges before TensorFlow is loaded; most tests load it before any start.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 if threads := os.environ.pop("HW4_THREADS", None):

@@ -424,7 +424,7 @@ def test_constant_feature_is_exactly_constant(dtype, value):
         train(x, eps=0.0)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(value=st.floats(-1e6, 1e6, width=32), n=st.integers(1, 5000))
 def test_constant_float32_columns_have_variance_zero(value, n):
     _, _, mean, var = train(np.full((n, 1), value, np.float32), momentum=0.0)
@@ -673,7 +673,7 @@ def test_an_array_on_disk_is_a_plain_array(tmp_path):
 
 def test_a_backward_pass_wants_the_cache_and_not_the_whole_answer():
     answer = train(np.eye(3))
-    with pytest.raises(TypeError, match=r"cache must be a Cache; got tuple\. Pass the second res"):
+    with pytest.raises(TypeError, match=r"cache must be that of a forward call; got tuple"):
         batchnorm_backward(np.eye(3), answer)
 
 
@@ -726,7 +726,7 @@ def test_refusals_of_backward(dout, message):
 # --- properties ---------------------------------------------------------------------------------
 
 SEEDS = st.integers(0, 2**32 - 1)
-QUICK = settings(max_examples=40, deadline=None)
+QUICK = settings(max_examples=40)
 
 
 @QUICK
@@ -778,7 +778,7 @@ def test_gradient_is_orthogonal_to_constants_and_to_the_input(seed, n, d):
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32])
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(data=st.data())
 def test_finite_numbers_never_become_nan_or_infinite(dtype, data):
     numbers = st.floats(width=np.dtype(dtype).itemsize * 8, allow_nan=False, allow_infinity=False)

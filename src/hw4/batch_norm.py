@@ -237,7 +237,7 @@ def batchnorm_backward(dout, cache) -> tuple[np.ndarray, np.ndarray, np.ndarray]
     """
     if not isinstance(cache, Cache):
         advice = "Pass the second result of batchnorm_forward"
-        _refuse("cache", "a Cache", type(cache).__name__, advice, TypeError)
+        _refuse("cache", "that of a forward call", type(cache).__name__, advice, TypeError)
     dout = _batch("dout", dout, (2, 4))
     if dout.shape != cache.shape:
         _refuse("dout", f"of the shape of x, {cache.shape}", dout.shape, "Pass d loss / d out")

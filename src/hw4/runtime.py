@@ -149,13 +149,13 @@ def cut(text: str, most: int = 200) -> str:
 
 
 def expect_folder(name: str, path: Path) -> None:
-    """Refuse a file where a folder is, or is to be made.
+    """Refuse what is there and no folder, such as a file or a link that leads nowhere.
 
     Raises:
-        ValueError: `path` is there and no folder; the message begins with `name`.
+        ValueError: `path` is such a thing; the message begins with `name`.
     """
     if os.path.lexists(path) and not path.is_dir():
-        raise ValueError(f"{name} must be a folder; got the file {path}. Name another.")
+        raise ValueError(f"{name} must be a folder; got {path}, which is none. Name another.")
 
 
 def write_whole(path: str | Path, content: str | bytes, durable: bool = True) -> Path:

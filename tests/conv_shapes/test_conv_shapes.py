@@ -783,8 +783,9 @@ def test_bad_convention_and_foreign_layer():
         cs.trace([], (8, 8, 3), "caffe")
     with pytest.raises(TypeError, match="layer 1 must be one of Conv2D, .*; got 'conv'"):
         cs.trace(["conv"], (8, 8, 3))
-    with pytest.raises(TypeError, match=r"sequence of layers; got Conv2D\(.*\)\. Pass a list"):
-        cs.trace(cs.Conv2D(1, 3), (8, 8, 3))
+    for alone in (cs.Conv2D(1, 3), "conv 64 3x3"):
+        with pytest.raises(TypeError, match="layers must be several layers; got .*Pass a list of"):
+            cs.trace(alone, (8, 8, 3))
 
 
 def test_layers_are_values_and_numpy_sizes_are_welcome():

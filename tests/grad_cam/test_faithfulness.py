@@ -5,7 +5,7 @@ import random
 import keras
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from keras import layers
@@ -205,7 +205,6 @@ SMALL = npst.arrays("int64", (3, 2, 4), elements=st.integers(0, 5))
 
 
 @given(SMALL, SMALL)
-@settings(deadline=None)
 def test_rank_correlation_is_scipys_and_0_for_a_constant_map(first, second):
     for ours, a, b in zip(rank_correlation(first, second), first, second, strict=True):
         constant = np.ptp(a) == 0 or np.ptp(b) == 0

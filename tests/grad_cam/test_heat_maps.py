@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
@@ -16,7 +16,6 @@ MAPS = npst.arrays("float32", SHAPES, elements=FINITE)
 
 @given(MAPS)
 @example(np.full((1, 2, 2), 1e-45, "float32"))
-@settings(deadline=None)
 def test_normalised_maps_lie_in_0_to_1_reach_1_unless_blank_and_keep_their_order(maps):
     scaled = normalise(maps)
     assert scaled.dtype == np.float32

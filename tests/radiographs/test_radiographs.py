@@ -208,7 +208,7 @@ def test_an_image_whose_every_copy_is_coloured_is_named_and_not_skipped_in_silen
     assert data.problems["unreadable"] == [stem for stem, _ in GOOD]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data())
 def test_any_damage_of_a_file_is_noticed(data):
     whole = png(31_000, (9, 9))
@@ -670,7 +670,7 @@ def patients_and_labels(draw):
 
 
 @pytest.mark.slow
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(patients_and_labels(), st.sampled_from([0.1, 0.2, 0.5, 0.9]), st.integers(0, 9))
 def test_a_split_by_patient_keeps_patients_together(case, share, seed):
     patients, labels = case
@@ -700,7 +700,7 @@ def test_a_split_by_patient_of_full_size_is_stratified_and_fair_in_views():
     assert len(np.intersect1d(test, other)) < 0.4 * len(test)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.integers(20, 300), st.floats(0.2, 0.8), st.sampled_from([0.1, 0.2, 0.25, 0.5]))
 def test_a_split_by_image_has_the_sizes_of_scikit_learn(n, fractured, share):
     labels = (np.arange(n) < round(fractured * n)).astype(int)

@@ -20,7 +20,7 @@ def keras_count(layer, features):
 
 
 @pytest.mark.slow
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(size, size, st.integers(1, 9))
 def test_formulas_equal_keras(units, features, kernel_size):
     pairs = [

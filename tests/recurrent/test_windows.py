@@ -21,7 +21,7 @@ def slow_windows(past, target, length, known=None):
     return np.array(X, np.float32), np.array(y, np.float32)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.data())
 def test_windows_equal_a_slow_loop(data):
     n = data.draw(st.integers(2, 30))

@@ -155,7 +155,7 @@ def test_errors_of_the_file_system_are_one_line(tmp_path, capsys, folder, said):
     ("option", "said"),
     [
         (["--csv", "{0}"], "csv must be a file; got the folder {0}."),
-        (["--html", "{0}/file"], "html must be a folder; got the file {0}/file."),
+        (["--html", "{0}/file"], "html must be a folder; got {0}/file, which is none."),
         (["--reference", "{0}"], "reference must be a folder of executed notebooks; got {0}."),
     ],
 )

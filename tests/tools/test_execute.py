@@ -239,6 +239,23 @@ def test_a_program_left_behind_does_not_hold_us_up(monkeypatch):
     assert time.perf_counter() - start < 35
 
 
+@pytest.mark.skipif(not hasattr(os, "killpg"), reason="Windows has no groups of processes")
+def test_what_a_stopped_command_has_started_is_stopped_with_it(tmp_path):
+    beats = tmp_path / "beats"
+    child = f"""import time; beats = open({str(beats)!r}, "w")
+for beat in range(600): print(beat, file=beats, flush=True); time.sleep(.1)"""
+    code = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}])"
+    work = [jobs.Job("starts", [sys.executable, "-c", code])]
+    events = jobs.run(work, 1, dict(os.environ))
+    assert next(events) == (work[0], None)
+    while not (beats.exists() and beats.stat().st_size):
+        time.sleep(0.1)
+    events.close()
+    heard = beats.read_text()
+    time.sleep(1)
+    assert beats.read_text() == heard
+
+
 def test_checks_say_what_failed(monkeypatch, capsys):
     monkeypatch.setattr(check, "_lint", lambda: {"ruff check": True})
     monkeypatch.setattr(check, "_unit", lambda name, most, *chosen: {name: False})

@@ -408,6 +408,6 @@ def test_failed_claims_say_what_is_off_and_not_what_is_right(capsys):
 def test_a_file_is_no_folder_to_write_into(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(
-        ValueError, match="out must be a folder; got the file .*/file. Name another"
+        ValueError, match="out must be a folder; got .*/file, which is none. Name another"
     ):
         student.write(SOURCES[:1], tmp_path / "file")

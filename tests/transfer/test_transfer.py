@@ -407,7 +407,6 @@ def test_unknown_preprocessing_is_refused(data):
 binary = st.lists(st.integers(0, 1), min_size=2, max_size=40)
 
 
-@settings(deadline=None)
 @given(binary, st.floats(0, 1))
 def test_a_constant_output_is_always_found(y_true, value):
     found = transfer.diagnose_collapse(y_true, [value] * len(y_true))
@@ -416,7 +415,6 @@ def test_a_constant_output_is_always_found(y_true, value):
     assert any("is the share of class" in f for f in found)
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 1), st.floats(0, 1)), min_size=4, max_size=60))
 def test_findings_agree_with_scikit_learn(pairs):
     y_true, y_prob = map(np.array, zip(*pairs, strict=True))
@@ -564,7 +562,7 @@ def result(y_true, y_prob, patients=None, **changes):
     return scores.Result(y_true=y_true, y_prob=y_prob, patients=patients, **columns | changes)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.tuples(st.integers(0, 1), st.floats(0, 1)), min_size=2, max_size=50))
 def test_scores_agree_with_scikit_learn(pairs):
     y_true, y_prob = map(np.array, zip(*pairs, strict=True))

@@ -316,7 +316,7 @@ def test_a_folder_of_another_space_or_of_something_else_is_refused(tmp_path):
     with pytest.raises(ValueError, match="which holds other files"):
         Search(plan(), tmp_path / "thesis")
     assert [path.name for path in (tmp_path / "thesis").iterdir()] == ["chapter.tex"]
-    with pytest.raises(ValueError, match="folder must be a folder; got the file .*Name another"):
+    with pytest.raises(ValueError, match="folder must be a folder; got .*, which is none"):
         Search(plan(), tmp_path / "thesis/chapter.tex")
 
 

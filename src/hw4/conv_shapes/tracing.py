@@ -69,7 +69,7 @@ def trace(layers: Iterable, input_shape: tuple[int, ...], convention: str = "ker
     Raises:
         ShapeError: what the library of the convention refuses, with the layer's number, the rule
             and its numbers.
-        TypeError: something that is not one of these layers, or no sequence of them.
+        TypeError: something that is not one of these layers, or none in a list.
 
     Source: Dumoulin and Visin 2016, arXiv:1603.07285.
 
@@ -77,8 +77,8 @@ def trace(layers: Iterable, input_shape: tuple[int, ...], convention: str = "ker
     >>> [(row.output_shape, row.parameters, row.receptive_field, row.jump) for row in rows]
     [((256, 256, 64), 1792, 3, 1), ((128, 128, 64), 0, 4, 2)]
     """
-    if not isinstance(layers, Iterable):
-        raise TypeError(f"layers must be a sequence of layers; got {shown(layers)}. Pass a list.")
+    if isinstance(layers, str) or not isinstance(layers, Iterable):
+        raise TypeError(f"layers must be several layers; got {shown(layers)}. Pass a list of them.")
     state, rows = start(input_shape, convention), []
     for position, layer in enumerate(layers, 1):
         row, state = advance(layer, state, convention, position)

@@ -10,7 +10,8 @@ PARTS = ("lint", "fast", "unit", "notebooks")
 # `fast` are the unit tests that are not marked `slow`.
 DEFAULT = ("lint", "unit", "notebooks")
 # A file of tests stays in one process, which makes what its tests share once.
-SPREAD = ("--dist=loadfile", "--no-loadscope-reorder", "-n")
+# One that dies ends the tests, with its name: a new one would run the deadly test again.
+SPREAD = ("--dist=loadfile", "--no-loadscope-reorder", "--max-worker-restart=0", "-n")
 NBVAL = ("--nbval", "--nbval-cell-timeout=900", "-p", "no:cacheprovider", "-q", "--no-header")
 
 
@@ -46,7 +47,7 @@ def _lint() -> dict[str, bool]:
 
 
 def _unit(name: str, most: int | None, *chosen: str) -> dict[str, bool]:
-    """Run unit tests in a process a core; what dies in one harms no other."""
+    """Run unit tests in a process a core, or in a single one."""
     most = most or jobs.at_once(cores())
     spread = [*SPREAD, str(most)] if most > 1 else []
     job = jobs.Job(name, [sys.executable, "-m", "pytest", *chosen, *spread])

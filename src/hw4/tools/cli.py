@@ -82,7 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     run.set_defaults(run=_run)
 
     test = commands.add_parser("test", help="lint, unit tests, notebooks executed and compared")
-    test.add_argument("parts", nargs="*", help="lint, unit, notebooks; or fast, a part of unit")
+    test.add_argument("parts", nargs="*", help="lint unit notebooks by default; fast: some of unit")
     test.add_argument("--only", nargs="+", metavar="NOTEBOOK", help="q5 for instance; all else")
     test.set_defaults(run=_test)
     for command in (run, test):

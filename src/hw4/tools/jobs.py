@@ -5,6 +5,7 @@ import contextlib
 import json
 import os
 import queue
+import signal
 import subprocess
 import threading
 from collections.abc import Iterable, Iterator
@@ -13,7 +14,7 @@ from pathlib import Path
 
 from hw4.runtime import cores
 
-# What a notebook with TensorFlow needs at most, in bytes of memory.
+# What a notebook, or tests, with TensorFlow need at most, in bytes of memory.
 MEMORY = 3 * 2**30
 # Begins a line of JSON from a process of ours among the lines of the programs it runs.
 MARK = "\x1ehw4 "
@@ -45,7 +46,7 @@ def told(line: str) -> dict | None:
 
 
 def at_once(count: int) -> int:
-    """Return how many of `count` notebooks run at once: one a core, as memory allows.
+    """Return how many of `count` processes run at once: one a core, as memory allows.
 
     One core a notebook does more work than all cores for one: a convolutional epoch takes 9.3 s
     for two notebooks at once where each alone takes 5.5, on 2 cores.
@@ -129,10 +130,19 @@ def _start(
 
 def _stop(processes: list[subprocess.Popen]) -> None:
     for process in processes:
-        process.terminate()
+        _signal(process, "SIGTERM")
     for process in processes:
         try:
             process.wait(GRACE)
         except subprocess.TimeoutExpired:
-            process.kill()
+            _signal(process, "SIGKILL")
             process.wait()
+
+
+def _signal(process: subprocess.Popen, name: str) -> None:
+    """Send a signal to a process and to those that it started in its session."""
+    if hasattr(os, "killpg"):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, getattr(signal, name))
+    else:  # Windows has no such groups, and one way to end a process
+        process.kill()

@@ -22,8 +22,8 @@ class EventLog:
         search: plain values that identify the search.
 
     Raises:
-        ValueError: the folder holds another search or other files, another process searches in it,
-            or a line of the file is damaged.
+        ValueError: the folder is a file, holds another search or other files, another process
+            searches in it, or a line of the file is damaged.
     """
 
     def __init__(self, folder: str | Path, search: dict) -> None:
