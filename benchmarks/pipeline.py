@@ -13,10 +13,11 @@ import time
 
 from _results import write
 from hw4.runtime import BUILD
+from hw4.tools import check
 from hw4.tools.submission import read
 
 HW4 = (sys.executable, "-m", "hw4.tools.cli")
-PHASES = {part: ["test", part] for part in ("lint", "fast", "unit", "notebooks")} | {"run": ["run"]}
+PHASES = {part: ["test", part] for part in check.PARTS} | {"run": ["run"]}
 COLUMNS = ("what", "seconds", "of the processor", "exit code")
 NOTES = (
     "`hw4 test` in its parts (`fast` is some of `unit`), and `hw4 run`. Below it are its "

@@ -9,8 +9,8 @@ from hw4.tools import execute, jobs
 PARTS = ("lint", "fast", "unit", "notebooks")
 # `fast` are the unit tests that are not marked `slow`.
 DEFAULT = ("lint", "unit", "notebooks")
-# A file of tests stays in one process, which makes what its tests share once.
-# One that dies ends the tests, with its name: a new one would run the deadly test again.
+# A file of tests stays in one process, which makes what its tests share once. A process that dies
+# ends the tests, with the name of the deadly one: another process would only run that again.
 SPREAD = ("--dist=loadfile", "--no-loadscope-reorder", "--max-worker-restart=0", "-n")
 NBVAL = ("--nbval", "--nbval-cell-timeout=900", "-p", "no:cacheprovider", "-q", "--no-header")
 
